@@ -1,0 +1,22 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config import clock
+from config.access import keys
+from config.access.models import Scope
+
+
+class Command(BaseCommand):
+    """Make an API key and print it, this once."""
+
+    help = "Make an API key and print it; it can't be read again later."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--name", required=True, help="who or what will use it")
+        parser.add_argument("--scope", choices=Scope.values, default=Scope.WRITE)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        _, secret = keys.create(name=options["name"], scope=options["scope"], at=clock.now())
+        self.stdout.write(secret)

@@ -1,0 +1,151 @@
+"""The base of every call under /v1: who asks, with what, and once only."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum
+from typing import Any, ClassVar
+
+import msgspec
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from config.access import idempotency
+from config.access.authentication import ApiKeyAuthentication, Caller
+from config.access.models import Scope
+from config.api import json
+from config.api.versions import Version, api_version
+from config.errors import InvalidInput
+
+_decoders: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {}
+
+
+class Keyed(Enum):
+    """What an idempotency key does to a call."""
+
+    IGNORED = "ignored"
+    # The answer is stored in the transaction of the work: both are there, or neither.
+    TRANSACTION = "transaction"
+    # The work speaks to the outside between transactions; the key is held by a lease meanwhile.
+    LEASE = "lease"
+
+
+class Endpoint(APIView):
+    """One call of the API.
+
+    `Input` reads the request: a serializer (gives a dict), a msgspec Struct (gives the struct, and costs less),
+    or None (gives the decoded JSON). Query parameters and parts of the path are merged in. `handle` gets that and
+    returns a dict or list, sent with `status`, or a whole response made by `api.reply`.
+    """
+
+    Input: ClassVar[type[serializers.BaseSerializer[Any]] | type[msgspec.Struct] | None] = None
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+    access: ClassVar[Scope] = Scope.WRITE
+    keyed: ClassVar[Keyed | None] = None  # None: TRANSACTION for what writes, IGNORED for what reads
+    takes_list: ClassVar[bool] = False
+    status: ClassVar[int] = 200
+
+    authentication_classes = (ApiKeyAuthentication,)
+    version: Version
+
+    def handle(self, data: Any, request: Request) -> Any:
+        """Answer the validated request."""
+        raise NotImplementedError
+
+    @property
+    def caller(self) -> Caller:
+        """The key that came with the request."""
+        caller: Caller = self.request.auth  # type: ignore[assignment]
+        return caller
+
+    # -- how DRF is kept lean: one parser, one renderer, no throttles, scope instead of permissions --
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """There is one media type."""
+        return None, "application/json"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Who asks, and may they?"""
+        request.user  # noqa: B018  DRF authenticates on first access
+        self.version = api_version(request)
+        self.caller.require(self.access)
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """DRF calls this for a verb that has no method of its own here."""
+        raise MethodNotAllowed(str(request.method))
+
+    def answer(self, request: Request, *args: Any, **path: Any) -> HttpResponseBase:
+        """Read, validate, handle; all of it once per idempotency key."""
+        if request.method not in self.methods:
+            self.http_method_not_allowed(request)
+        body = request._request.body
+        if body and request.META.get("CONTENT_TYPE"):
+            _expect_json(request.META["CONTENT_TYPE"])
+        data = self.read(body, request, path)
+        key = self._key(data, request)
+        if not key:
+            return self._respond(data, request)
+        return idempotency.once(
+            key=key,
+            caller=self.caller,
+            request_id=idempotency.fingerprint(str(request.method), request.path, json.canonical(json.decode(body))),
+            work=lambda: self._respond(data, request),
+            leased=self.keyed is Keyed.LEASE,
+            named_version=self.version.named,
+        )
+
+    get = post = put = patch = delete = answer
+
+    options = http_method_not_allowed  # type: ignore[assignment]
+
+    def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
+        """The validated request: body over query parameters, parts of the path over both."""
+        shape = self.Input
+        is_struct = shape is not None and issubclass(shape, msgspec.Struct)
+        if is_struct and not path and not request.META.get("QUERY_STRING"):
+            return json.decode(body, _decoder(shape))
+        data = json.decode(body)
+        if isinstance(data, dict):
+            data = {**request.GET.dict(), **data, **path}
+        if isinstance(data, list) is not self.takes_list or not isinstance(data, dict | list):
+            raise InvalidInput(f"The body must be a JSON {'array' if self.takes_list else 'object'}.")
+        if shape is None:
+            return data
+        if is_struct:
+            return json.decode(json.encode(data), _decoder(shape))
+        serializer = shape(data=data, many=True) if self.takes_list else shape(data=data)  # type: ignore[call-arg]
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def _key(self, data: Any, request: Request) -> str:
+        keyed = self.keyed or (Keyed.TRANSACTION if self.access is Scope.WRITE else Keyed.IGNORED)
+        return "" if keyed is Keyed.IGNORED else idempotency.key_of(request.META.get("HTTP_IDEMPOTENCY_KEY"), data)
+
+    def _respond(self, data: Any, request: Request) -> HttpResponse:
+        result = self.handle(data, request)
+        return result if isinstance(result, HttpResponse) else json.reply(result, status=self.status)
+
+
+def by_method(**views: type[Endpoint]) -> Callable[..., HttpResponseBase]:
+    """One address, another endpoint per method: `by_method(get=ReadEntity, delete=DeleteEntity)`."""
+    ready = {method.upper(): view.as_view() for method, view in views.items()}
+    first = next(iter(ready.values()))
+
+    def dispatch(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return ready.get(str(request.method), first)(request, *args, **kwargs)
+
+    return dispatch
+
+
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
+    if shape not in _decoders:
+        _decoders[shape] = msgspec.json.Decoder(shape, float_hook=Decimal)
+    return _decoders[shape]
+
+
+def _expect_json(content_type: str) -> None:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType(media_type, f"Send JSON with Content-Type: application/json, not {media_type[:80]!r}.")

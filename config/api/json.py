@@ -1,0 +1,77 @@
+"""JSON in and out: numbers are int or Decimal on the way in, and leave as exactly the number they are."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import orjson
+from django.http import HttpResponse
+
+from config.errors import InvalidInput
+
+_anything = msgspec.json.Decoder(float_hook=Decimal)
+
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[Any] = _anything) -> Any:
+    """What the body says; an empty body says `{}`.
+
+    `decoder` may read straight into a Struct. Raises InvalidInput for what isn't JSON, is nested too deeply,
+    misses the Struct's shape, or holds a NUL character, which PostgreSQL can't store.
+    """
+    try:
+        data = decoder.decode(body or b"{}")
+    except msgspec.ValidationError as problem:
+        raise InvalidInput(_sentence(str(problem))) from problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise InvalidInput(f"The body isn't valid JSON: {problem}. Send one JSON object.") from problem
+    if b"\\u0000" in body:
+        _refuse_nul(_anything.decode(body), "")
+    return data
+
+
+def encode(data: Any) -> bytes:
+    """`data` as JSON; Decimals become plain numbers (`50`, not `50.0`), every digit kept."""
+    return orjson.dumps(data, default=_encode_other)
+
+
+def reply(data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """An answer with `data` as its JSON body."""
+    return HttpResponse(encode(data), status=status, headers=headers, content_type="application/json")
+
+
+def canonical(data: Any) -> bytes:
+    """The same bytes for the same decoded JSON, whatever the order of its keys."""
+    return msgspec.json.encode(data, order="deterministic")
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise TypeError(f"{value} isn't a JSON number")
+        digits = format(value, "f")
+        if "." in digits:
+            digits = digits.rstrip("0").rstrip(".")
+        return orjson.Fragment("0" if digits == "-0" else digits)
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")
+
+
+def _sentence(problem: str) -> str:
+    """msgspec's "Expected `str`, got `int` - at `$.customer_id`" with the field in front."""
+    what, _, where = problem.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    return f"{path}: {what}." if path else f"{what}."
+
+
+def _refuse_nul(value: Any, path: str) -> None:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise InvalidInput(f"{path or 'The body'} holds a NUL character. Leave it out.")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_nul(key, f"A key in {path or 'the body'}")
+            _refuse_nul(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_nul(inner, f"{path}[{index}]")

@@ -1,0 +1,34 @@
+"""The short way for API calls, past everything that only pages need."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import resolve
+
+from config.api import failures
+from config.errors import InvalidInput
+
+PREFIX = "/v1/"
+
+
+class ApiMiddleware:
+    """Answers what is under /v1 itself, from the view alone, and hands everything else on.
+
+    Standing first, it spares API calls the sessions, cookies and redirects that pages need, and it is the outer
+    wall behind which nothing answers HTML: an unknown path or an exception becomes JSON here.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        path = request.path_info
+        if not path.startswith(PREFIX) and path != "/v1":
+            return self.get_response(request)
+        try:
+            if "\0" in path or "%00" in request.META.get("QUERY_STRING", ""):
+                raise InvalidInput("The address holds a NUL character. Leave it out.")
+            match = request.resolver_match = resolve(path)
+            return match.func(request, *match.args, **match.kwargs)  # type: ignore[no-any-return]
+        except Exception as problem:
+            return failures.answer_for(problem, request)

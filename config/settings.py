@@ -1,0 +1,175 @@
+"""The only settings file: every environment variable is read here."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.utils.csp import CSP
+
+from config import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+# Whom and what this deployment serves: one organisation in one environment.
+ENVIRONMENT = env.str("ENVIRONMENT", "sandbox")  # "sandbox" or "live"
+ORGANIZATION_NAME = env.str("ORGANIZATION_NAME", "Subledger")
+ORGANIZATION_SLUG = env.str("ORGANIZATION_SLUG", "subledger")
+CURRENCY = env.str("CURRENCY", "usd")
+BASE_URL = env.str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")  # where hosted pages are reached
+
+# Empty: the built-in sandbox processor collects.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
+
+DEBUG = env.bool("DEBUG", False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# The embedded PostgreSQL stands in when no server is named.
+SUBLEDGER_DATA = Path(env.str("SUBLEDGER_DATA", ".data"))
+if not SUBLEDGER_DATA.is_absolute():
+    SUBLEDGER_DATA = BASE_DIR / SUBLEDGER_DATA
+database: dict[str, Any] = (
+    env.db_url("DATABASE_URL") if env.str("DATABASE_URL", "") else embedded.database(SUBLEDGER_DATA)
+)
+IS_EMBEDDED = database["ENGINE"] == "config.embedded"
+DATABASES = {
+    "default": {
+        **database,
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **database.get("OPTIONS", {}),
+            "server_side_binding": True,
+            # Calls on one customer queue, but not for ever: after this they answer 429 lock_already_exists.
+            "options": "-c lock_timeout=10s",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Without a key of its own the embedded mode makes one and keeps it; elsewhere a system check asks for it.
+INSECURE_SECRET_KEY = "insecure-and-known-to-everyone"
+SECRET_KEY = env.str("SECRET_KEY", "") or (embedded.secret_key(SUBLEDGER_DATA) if IS_EMBEDDED else INSECURE_SECRET_KEY)
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
+    "rest_framework",
+    "config.apps.ConfigConfig",
+    "config.access.apps.AccessConfig",
+    "plans.apps.PlansConfig",
+    "entities.apps.EntitiesConfig",
+    "billing.apps.BillingConfig",
+]
+
+MIDDLEWARE = [
+    "config.api.ApiMiddleware",  # first: /v1 answers from here, without sessions, cookies or forms
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / ".static"
+# In DEBUG, and before collectstatic was run, files come straight from the packages that bring them.
+WHITENOISE_USE_FINDERS = DEBUG or not STATIC_ROOT.exists()
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS
+
+# Behind TLS by default; TLS=false is for a machine of one's own or a private network.
+TLS = env.bool("TLS", not DEBUG and not IS_EMBEDDED)
+SESSION_COOKIE_SECURE = TLS
+CSRF_COOKIE_SECURE = TLS
+SECURE_SSL_REDIRECT = TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if TLS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = TLS
+SECURE_HSTS_PRELOAD = TLS
+# Only for a proxy that always sets this header itself.
+if env.bool("TRUST_X_FORWARDED_PROTO", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    # The admin's Alpine evaluates the expressions in its attributes, and its pages carry inline scripts and styles.
+    "script-src": [CSP.SELF, CSP.UNSAFE_INLINE, CSP.UNSAFE_EVAL],
+    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],
+    "img-src": [CSP.SELF, "data:"],
+    "font-src": [CSP.SELF, "data:"],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["config.access.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [],
+    "EXCEPTION_HANDLER": "config.api.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    # A refused API call is the caller's matter; failures of ours are logged by config.api itself.
+    "loggers": {"django.request": {"level": "ERROR"}, "django.security.DisallowedHost": {"level": "CRITICAL"}},
+}
+
+UNFOLD = {
+    "SITE_TITLE": ORGANIZATION_NAME,
+    "SITE_HEADER": ORGANIZATION_NAME,
+    "SITE_SUBHEADER": "Live" if ENVIRONMENT == "live" else "Sandbox",
+    "SHOW_VIEW_ON_SITE": False,
+}
