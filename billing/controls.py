@@ -1,0 +1,121 @@
+"""Billing controls: who may overdraw, and what usage and spend limits leave. Pure (spec/balances.md 11).
+
+Stored form of controls, on a plan, customer or entity: `{"overage_allowed": [...], "usage_limits": [...],
+"spend_limits": [...], …}`, each entry naming its `feature_id` (the slug), decimals as text. The entity's entry for a
+feature wins over the customer's, the customer's over those of its plans.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Literal
+
+from plans.intervals import Interval, IntervalUnit, period_around
+
+Controls = Mapping[str, list[dict[str, Any]]]
+_DAYS = {"day": Decimal(1), "week": Decimal(7), "month": Decimal(30), "year": Decimal(365)}
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLimit:
+    """A cap on tracked units per window; `owner` says whose counter it is (an entity's own, or the customer's shared one)."""
+
+    feature: str
+    limit: Decimal
+    interval: str
+    anchor: str
+    properties: Mapping[str, Any]
+    owner: Literal["entity", "customer"]
+
+    @property
+    def key(self) -> str:
+        """Names the counter: another interval, alignment or filter counts from 0."""
+        filtered = sha256(json.dumps(self.properties, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return f"{self.interval}:{self.anchor}:{filtered if self.properties else ''}"
+
+    def counts(self, properties: Mapping[str, Any]) -> bool:
+        """Whether an event with these properties counts against this limit."""
+        return all(properties.get(name) == value for name, value in self.properties.items())
+
+    def window(self, at: datetime, cycle_anchor: datetime) -> tuple[datetime, datetime]:
+        """The window around `at`: phased to the customer's billing cycle, or to the calendar in UTC."""
+        interval = Interval(IntervalUnit(self.interval))
+        return period_around(_calendar_start(at) if self.anchor == "utc" else cycle_anchor, interval, at)
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLimit:
+    """A cap on usage beyond the grant: in units, or as a percentage of the grant."""
+
+    overage_limit: Decimal
+    is_percentage: bool
+
+    def most_overage(self, granted: Decimal) -> Decimal:
+        """How far below 0 a feature with this grant may be taken in all."""
+        if not self.is_percentage:
+            return self.overage_limit
+        return max(granted * (self.overage_limit - 100) / 100, Decimal(0))
+
+
+def overage_allowed(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> bool | None:
+    """What the overage_allowed control in force says; None when there is none. Among several plans false wins."""
+    for controls in (entity, customer):
+        entry = _entry(controls, "overage_allowed", feature)
+        if entry is not None:
+            return bool(entry.get("enabled", False))
+    of_plans = [e for e in (_entry(plan, "overage_allowed", feature) for plan in plans) if e is not None]
+    return all(e.get("enabled", False) for e in of_plans) if of_plans else None
+
+
+def usage_limit(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> UsageLimit | None:
+    """The usage limit in force. Of several plans the most restrictive by daily rate; a disabled entry lifts the limit."""
+    for controls, owner in ((entity, "entity"), (customer, "customer")):
+        entry = _entry(controls, "usage_limits", feature)
+        if entry is not None:
+            return _usage_limit(entry, "entity" if owner == "entity" else "customer")
+    of_plans = [_usage_limit(e, "customer") for e in (_entry(plan, "usage_limits", feature) for plan in plans) if e]
+    in_force = [limit for limit in of_plans if limit is not None]
+    return min(in_force, key=lambda limit: limit.limit / _DAYS[limit.interval], default=None)
+
+
+def spend_limit(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> SpendLimit | None:
+    """The spend limit in force; a customer's binds each of its entities separately (unlike a usage limit)."""
+    for controls in (entity, customer, *plans):
+        entry = _entry(controls, "spend_limits", feature)
+        if entry is None:
+            continue
+        if not entry.get("enabled", False) or entry.get("overage_limit") is None:
+            return None
+        return SpendLimit(Decimal(entry["overage_limit"]), entry.get("limit_type") == "usage_percentage")
+    return None
+
+
+def limited_features(controls: Controls) -> list[str]:
+    """The features that these controls cap."""
+    return [entry["feature_id"] for entry in controls.get("usage_limits", [])]
+
+
+def _entry(controls: Controls, name: str, feature: str) -> dict[str, Any] | None:
+    return next((entry for entry in controls.get(name, ()) if entry.get("feature_id") == feature), None)
+
+
+def _usage_limit(entry: dict[str, Any], owner: Literal["entity", "customer"]) -> UsageLimit | None:
+    if not entry.get("enabled", True):
+        return None
+    properties = (entry.get("filter") or {}).get("properties") or {}
+    return UsageLimit(
+        entry["feature_id"],
+        Decimal(entry["limit"]),
+        entry["interval"],
+        entry.get("anchor") or "billing_cycle",
+        properties,
+        owner,
+    )
+
+
+def _calendar_start(at: datetime) -> datetime:
+    """A Monday that is also the first of a month and of a year: every calendar window can be counted from it."""
+    return datetime(2001, 1, 1, tzinfo=at.tzinfo)

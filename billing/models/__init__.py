@@ -1,0 +1,28 @@
+from billing.models.balances import Balance, LedgerEntry, Overage, UsageCounter, UsageEvent
+from billing.models.holds import Hold, HoldPart
+from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber
+from billing.models.operations import Operation, ProcessorEvent
+from billing.models.sandbox import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
+from billing.models.subscriptions import Subscription, SubscriptionItem, VacatedSeat
+
+__all__ = [
+    "Balance",
+    "Hold",
+    "HoldPart",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceNumber",
+    "LedgerEntry",
+    "Operation",
+    "Overage",
+    "ProcessorEvent",
+    "SandboxCard",
+    "SandboxInvoice",
+    "SandboxSession",
+    "SandboxSubscription",
+    "Subscription",
+    "SubscriptionItem",
+    "UsageCounter",
+    "UsageEvent",
+    "VacatedSeat",
+]

@@ -1,0 +1,319 @@
+"""Reading the balances that a subject can draw on: one statement, whatever the number of entities.
+
+`read` sums per breakdown row and locks nothing; `lock` gives single balances held until the transaction ends, taken in
+id order so that two tracks can never wait for each other in a circle. Both name what is unknown (customer, entity, feature).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from billing.controls import Controls
+from entities.errors import CustomerNotFound, EntityNotFound
+from plans.errors import FeatureNotFound
+from plans.intervals import Interval
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The subject of a call as the database knows it, with its present and the controls that bind it."""
+
+    customer_pk: int
+    customer_id: str
+    at: datetime
+    cycle_anchor: datetime
+    disable_pooled_balance: bool
+    customer_controls: Controls
+    plan_controls: list[Controls]
+    entity_pk: int | None = None
+    entity_id: str | None = None
+    entity_controls: Controls | None = None
+
+    def controls(self) -> dict[str, Any]:
+        """The three layers, as the rules in billing.controls take them."""
+        return {"entity": self.entity_controls or {}, "customer": self.customer_controls, "plans": self.plan_controls}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFeature:
+    """A feature that can pay for the asked one: itself, or a credit system at `cost` credits a unit."""
+
+    id: int
+    slug: str
+    type: str
+    consumable: bool
+    cost: Decimal
+    is_own: bool
+
+    @property
+    def is_boolean(self) -> bool:
+        return self.type == "boolean"
+
+    @property
+    def is_allocated(self) -> bool:
+        return self.type == "metered" and not self.consumable
+
+
+@dataclass(slots=True)
+class BalanceRow:
+    """One balance, or several of one kind summed: a row of a breakdown. `remaining` is floored per balance, `left` is not."""
+
+    id: int
+    count: int
+    public_id: str
+    feature_id: int
+    level: str
+    is_rollover: bool
+    entity_id: int | None
+    item_id: int | None
+    plan_slug: str | None
+    included: Decimal
+    prepaid: Decimal
+    granted: Decimal
+    usage: Decimal
+    held: Decimal
+    expired: Decimal
+    remaining: Decimal
+    left: Decimal
+    unlimited: bool
+    allows_overage: bool
+    max_overage: Decimal | None
+    bills_at_once: bool
+    is_prepaid: bool
+    is_add_on: bool
+    reset_interval: str
+    reset_interval_count: int
+    next_reset_at: datetime | None
+    expires_at: datetime | None
+    price_amount: Decimal | None
+    price_tiers: list[dict[str, Any]]
+    price_tier_behavior: str
+    price_billing_units: Decimal | None
+    price_billing_method: str
+    price_max_purchase: Decimal | None
+
+    @property
+    def reset_every(self) -> Interval | None:
+        return Interval.of(self.reset_interval, self.reset_interval_count)
+
+    @property
+    def used(self) -> Decimal:
+        """Usage as the wire shows it: what is held counts as used until it is given back."""
+        return self.usage + self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What was asked about, and the balances found for it."""
+
+    scope: Scope
+    features: list[SourceFeature]
+    rows: list[BalanceRow]
+
+    @property
+    def feature(self) -> SourceFeature:
+        """The feature asked for."""
+        return self.features[0]
+
+    def of(self, feature: SourceFeature) -> list[BalanceRow]:
+        return [row for row in self.rows if row.feature_id == feature.id]
+
+    def due(self) -> bool:
+        """Whether a reset has come due that nobody has carried out yet."""
+        return any(row.next_reset_at is not None and row.next_reset_at <= self.scope.at for row in self.rows)
+
+
+_SUBJECT = """
+subject AS (
+  SELECT c.id AS customer_pk, c.external_id AS customer_id, COALESCE(c.clock_at, %(wall)s::timestamptz) AS at,
+    COALESCE(c.billing_cycle_anchor, c.created_at) AS cycle_anchor, c.disable_pooled_balance,
+    c.billing_controls AS customer_controls, e.id AS entity_pk, e.external_id AS entity_id,
+    e.billing_controls AS entity_controls,
+    (SELECT jsonb_agg(s.billing_controls ORDER BY s.id) FROM billing_subscription s
+      WHERE s.customer_id = c.id AND (s.entity_id IS NULL OR s.entity_id = e.id) AND s.status IN ('active', 'past_due')
+        AND s.billing_controls <> '{}'::jsonb) AS plan_controls
+  FROM entities_customer c
+  LEFT JOIN entities_entity e
+    ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL
+  WHERE c.external_id = %(customer_id)s::text
+)"""
+
+# The feature itself and the credit systems that can pay for it, the feature first.
+_ONE_FEATURE = """
+features AS (
+  SELECT f.id, f.slug, f.type, f.consumable, 1::numeric AS cost, true AS is_own
+  FROM plans_feature f WHERE f.slug = %(feature)s::text
+  UNION ALL
+  SELECT s.id, s.slug, s.type, s.consumable, c.cost, false
+  FROM plans_feature f
+  JOIN plans_creditcost c ON c.metered_feature_id = f.id
+  JOIN plans_feature s ON s.id = c.credit_system_id
+  WHERE f.slug = %(feature)s::text
+)"""
+
+_EVERY_FEATURE = """
+features AS (
+  SELECT f.id, f.slug, f.type, f.consumable, 1::numeric AS cost, true AS is_own FROM plans_feature f
+  WHERE f.id IN (SELECT DISTINCT feature_id FROM found)
+)"""
+
+_LIVE = "b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > s.at)"
+
+# Two indexed branches for an entity: an OR over both would read every slice of the customer.
+_OF_ENTITY = f"""
+  SELECT {{columns}} FROM subject s {{features}} JOIN billing_balance b
+    ON b.customer_id = s.customer_pk {{feature_match}} AND b.level = 'pool' AND {_LIVE}
+  UNION ALL
+  SELECT {{columns}} FROM subject s {{features}} JOIN billing_balance b
+    ON b.entity_id = s.entity_pk {{feature_match}} AND {_LIVE}"""
+_OF_CUSTOMER = f"""
+  SELECT {{columns}} FROM subject s {{features}} JOIN billing_balance b
+    ON b.customer_id = s.customer_pk {{feature_match}} AND {_LIVE}"""
+
+_GROUPED = """
+grouped AS (
+  SELECT min(b.id) AS id, count(*) AS count, min(b.public_id) AS public_id, b.feature_id, b.level,
+    b.rolled_over_from_id IS NOT NULL AS is_rollover, min(b.entity_id) AS entity_id, min(b.item_id) AS item_id,
+    min(b.subscription_id) AS subscription_id, sum(b.included) AS included, sum(b.prepaid) AS prepaid,
+    sum(b.granted) AS granted, sum(b.usage) AS usage, sum(b.held) AS held, sum(b.expired) AS expired,
+    sum(greatest(b.granted - b.usage - b.held - b.expired, 0)) AS remaining,
+    sum(b.granted - b.usage - b.held - b.expired) AS "left", bool_or(b.unlimited) AS unlimited,
+    bool_or(b.allows_overage) AS allows_overage, sum(b.max_overage) AS max_overage,
+    bool_or(b.bills_at_once) AS bills_at_once, bool_or(b.is_prepaid) AS is_prepaid, bool_or(b.is_add_on) AS is_add_on,
+    min(b.reset_interval) AS reset_interval, min(b.reset_interval_count) AS reset_interval_count,
+    min(b.next_reset_at) AS next_reset_at, min(b.expires_at) AS expires_at
+  FROM found b
+  GROUP BY b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL,
+    CASE WHEN %(single)s::boolean OR b.level = 'pool' THEN b.id END,
+    CASE WHEN b.level = 'slice' THEN b.item_id END,
+    CASE WHEN b.rolled_over_from_id IS NOT NULL THEN b.expires_at END
+)"""
+
+_SINGLE = """
+grouped AS (
+  SELECT b.id, 1::bigint AS count, b.public_id, b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL AS is_rollover,
+    b.entity_id, b.item_id, b.subscription_id, b.included, b.prepaid, b.granted, b.usage, b.held, b.expired,
+    greatest(b.granted - b.usage - b.held - b.expired, 0) AS remaining,
+    b.granted - b.usage - b.held - b.expired AS "left", b.unlimited, b.allows_overage, b.max_overage, b.bills_at_once,
+    b.is_prepaid, b.is_add_on, b.reset_interval, b.reset_interval_count, b.next_reset_at, b.expires_at
+  FROM found b
+)"""
+
+_SELECT = """
+SELECT s.customer_pk, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_balance, s.customer_controls, s.plan_controls,
+  s.entity_pk, s.entity_id, s.entity_controls,
+  f.id, f.slug, f.type, f.consumable, f.cost, f.is_own,
+  g.id, g.count, g.public_id, g.feature_id, g.level, g.is_rollover, g.entity_id, g.item_id, p.slug, g.included, g.prepaid,
+  g.granted, g.usage, g.held, g.expired, g.remaining, g."left", g.unlimited, g.allows_overage, g.max_overage,
+  g.bills_at_once, g.is_prepaid, g.is_add_on, g.reset_interval, g.reset_interval_count, g.next_reset_at, g.expires_at,
+  i.price_amount, i.tiers, COALESCE(i.tier_behavior, ''), i.billing_units, COALESCE(i.billing_method, ''), i.max_purchase
+FROM subject s
+LEFT JOIN features f ON true
+LEFT JOIN grouped g ON g.feature_id = f.id
+LEFT JOIN billing_subscription u ON u.id = g.subscription_id
+LEFT JOIN plans_plan p ON p.id = u.plan_id
+LEFT JOIN billing_subscriptionitem i ON i.id = g.item_id
+ORDER BY f.is_own DESC, f.id, g.is_rollover, g.id
+"""
+
+
+def _statement(*, for_entity: bool, one_feature: bool, lock: bool) -> str:
+    branches = (_OF_ENTITY if for_entity else _OF_CUSTOMER).format(
+        columns="b.id" if lock else "b.*",
+        features="CROSS JOIN features f" if one_feature else "",
+        feature_match="AND b.feature_id = f.id" if one_feature else "",
+    )
+    if lock:
+        # A customer-level track never touches what an entity owns, so it does not wait for it either.
+        shared = "" if for_entity else "AND b.level <> 'own'"
+        branches = (
+            f"SELECT b.* FROM billing_balance b WHERE b.id = ANY(ARRAY({branches} {shared})) AND b.ended_at IS NULL "
+            "ORDER BY b.id FOR NO KEY UPDATE"
+        )
+    found = f"found AS ({branches})"
+    features = [_ONE_FEATURE, found] if one_feature else [found, _EVERY_FEATURE]
+    return "WITH " + ",".join([_SUBJECT, *features, _SINGLE if lock else _GROUPED]) + _SELECT
+
+
+_STATEMENTS = {
+    (for_entity, one_feature, lock): _statement(for_entity=for_entity, one_feature=one_feature, lock=lock)
+    for for_entity in (True, False)
+    for one_feature in (True, False)
+    for lock in (True, False)
+}
+
+
+def read(*, customer_id: str, entity_id: str | None, feature: str | None, wall: datetime) -> Sources:
+    """The balances of one feature (and of the credit systems covering it), or of every feature; nothing is locked.
+
+    For an entity every balance is a row of its own; for a customer the slices of one item are summed, and what entities
+    own is summed per feature (level `own`).
+    """
+    return _run(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall, lock=False)
+
+
+def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetime) -> Sources:
+    """The single balances that a deduction may touch, locked until the transaction ends."""
+    return _run(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall, lock=True)
+
+
+def _run(*, customer_id: str, entity_id: str | None, feature: str | None, wall: datetime, lock: bool) -> Sources:
+    statement = _STATEMENTS[bool(entity_id), feature is not None, lock]
+    parameters: dict[str, Any] = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall}
+    if feature is not None:
+        parameters["feature"] = feature
+    if not lock:
+        parameters["single"] = bool(entity_id)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        found = cursor.fetchall()
+    if not found:
+        # With an entity asked for, the entity is what is missing, even when its customer is (spec balances 6.3).
+        raise EntityNotFound(entity_id) if entity_id else CustomerNotFound(customer_id)
+    scope = _scope(found[0])
+    if entity_id and scope.entity_pk is None:
+        raise EntityNotFound(entity_id)
+    if feature is not None and found[0][10] is None:
+        raise FeatureNotFound(feature)
+    features = {row[10]: SourceFeature(*row[10:16]) for row in found if row[10] is not None}
+    rows = [_balance_row(row[16:]) for row in found if row[16] is not None]
+    return Sources(scope, list(features.values()), _without_disabled_pool(scope, rows))
+
+
+def _scope(row: tuple[Any, ...]) -> Scope:
+    return Scope(
+        customer_pk=row[0],
+        customer_id=row[1],
+        at=row[2],
+        cycle_anchor=row[3],
+        disable_pooled_balance=row[4],
+        customer_controls=_json(row[5]) or {},
+        plan_controls=_json(row[6]) or [],
+        entity_pk=row[7],
+        entity_id=row[8],
+        entity_controls=_json(row[9]),
+    )
+
+
+def _balance_row(row: tuple[Any, ...]) -> BalanceRow:
+    balance = BalanceRow(*row)
+    balance.price_tiers = _json(row[28]) or []
+    return balance
+
+
+def _json(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, str | bytes) else value
+
+
+def _without_disabled_pool(scope: Scope, rows: list[BalanceRow]) -> list[BalanceRow]:
+    """With the pooled balance disabled, an entity that has balances of its own sees only those (spec balances 5.3)."""
+    if not scope.disable_pooled_balance or scope.entity_pk is None:
+        return rows
+    own = {row.feature_id for row in rows if row.level != "pool"}
+    return [row for row in rows if row.level != "pool" or row.feature_id not in own]
