@@ -63,7 +63,9 @@ def environment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
 
 
 @register(Tags.database)
-def has_api_key(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **_: Any) -> list[CheckMessage]:
+def has_api_key(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **_: Any
+) -> list[CheckMessage]:
     """Runs with `check --database default` and before migrations."""
     if "default" not in (databases or ()):
         return []

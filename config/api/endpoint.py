@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from config.access import idempotency
 from config.access.authentication import ApiKeyAuthentication, Caller
 from config.access.models import Scope
+from config.actor import Actor
 from config.api import json
 from config.api.versions import Version, api_version
 from config.errors import InvalidInput
@@ -57,8 +58,13 @@ class Endpoint(APIView):
     @property
     def caller(self) -> Caller:
         """The key that came with the request."""
-        caller: Caller = self.request.auth  # type: ignore[assignment]
+        caller: Caller = self.request.auth
         return caller
+
+    @property
+    def actor(self) -> Actor:
+        """Who does it, for the ledger."""
+        return Actor(f"key:{self.caller.prefix}", self.request.META.get("HTTP_X_REQUEST_ID", "")[:64])
 
     # -- how DRF is kept lean: one parser, one renderer, no throttles, scope instead of permissions --
 
@@ -102,20 +108,20 @@ class Endpoint(APIView):
 
     def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
         """The validated request: body over query parameters, parts of the path over both."""
-        shape = self.Input
+        shape: Any = self.Input
         is_struct = shape is not None and issubclass(shape, msgspec.Struct)
         if is_struct and not path and not request.META.get("QUERY_STRING"):
             return json.decode(body, _decoder(shape))
         data = json.decode(body)
         if isinstance(data, dict):
             data = {**request.GET.dict(), **data, **path}
-        if isinstance(data, list) is not self.takes_list or not isinstance(data, dict | list):
+        if not isinstance(data, list if self.takes_list else dict):
             raise InvalidInput(f"The body must be a JSON {'array' if self.takes_list else 'object'}.")
         if shape is None:
             return data
         if is_struct:
             return json.decode(json.encode(data), _decoder(shape))
-        serializer = shape(data=data, many=True) if self.takes_list else shape(data=data)  # type: ignore[call-arg]
+        serializer = shape(data=data, many=self.takes_list)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 
@@ -148,4 +154,6 @@ def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
 def _expect_json(content_type: str) -> None:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaType(media_type, f"Send JSON with Content-Type: application/json, not {media_type[:80]!r}.")
+        raise UnsupportedMediaType(
+            media_type, f"Send JSON with Content-Type: application/json, not {media_type[:80]!r}."
+        )

@@ -91,12 +91,12 @@ def first_problem(details: Any, path: str = "") -> str:
             return first_problem(inner, f"{path}[{name}]")
         return first_problem(inner, f"{path}.{name}" if path else str(name))
     if isinstance(details, list):
-        index, inner = next((pair for pair in enumerate(details) if pair[1]), (0, {"message": "is invalid.", "code": ""}))
+        index, inner = next(
+            (pair for pair in enumerate(details) if pair[1]), (0, {"message": "is invalid.", "code": ""})
+        )
         is_leaf = isinstance(inner, dict) and inner.keys() == {"message", "code"}
         return first_problem(inner, path if is_leaf else f"{path}[{index}]")
     phrase = _PHRASES.get(details["code"], str(details["message"]))
     if not path:
         return phrase
     return f"{path} {phrase}" if phrase[:1].islower() else f"{path}: {phrase}"
-
-

@@ -16,7 +16,7 @@ LATEST_MS = 32_503_680_000_000  # 3000-01-01
 # The columns are numeric(30, 10).
 MAX_DIGITS = 30
 MAX_PLACES = 10
-_LIMIT = Decimal(10) ** (MAX_DIGITS - MAX_PLACES)
+_LAST_PLACE = Decimal(1).scaleb(-MAX_PLACES)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -56,14 +56,12 @@ def _quantity(value: Any, *, negative: bool) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ValueError("must be a number.")
     number = Decimal(value)
-    if not number.is_finite() or number.adjusted() >= MAX_DIGITS - MAX_PLACES or abs(number) >= _LIMIT:
-        raise ValueError(f"must be below 10^{MAX_DIGITS - MAX_PLACES}.")
     if number.is_zero():
         return Decimal(0)
-    if number.as_tuple().exponent < -MAX_PLACES:  # type: ignore[operator]
-        digits, places = number.as_tuple().digits, -MAX_PLACES - number.as_tuple().exponent  # type: ignore[operator]
-        if places > len(digits) or any(digits[-places:]):
-            raise ValueError(f"must have at most {MAX_PLACES} decimal places.")
+    if number.adjusted() >= MAX_DIGITS - MAX_PLACES:
+        raise ValueError(f"must be below 10^{MAX_DIGITS - MAX_PLACES}.")
+    if number.adjusted() < -MAX_PLACES or number != number.quantize(_LAST_PLACE):
+        raise ValueError(f"must have at most {MAX_PLACES} decimal places.")
     if number < 0 and not negative:
         raise ValueError("must not be negative.")
     return number

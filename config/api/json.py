@@ -12,6 +12,8 @@ from config.errors import InvalidInput
 
 _anything = msgspec.json.Decoder(float_hook=Decimal)
 
+# What is stored of a request (metadata, properties) must be writable again; orjson stops at 254 levels.
+_DEEPEST = 64
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[Any] = _anything) -> Any:
@@ -28,12 +30,19 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Any] = _anything) -> Any:
         raise InvalidInput(f"The body isn't valid JSON: {problem}. Send one JSON object.") from problem
     if b"\\u0000" in body:
         _refuse_nul(_anything.decode(body), "")
+    if body.count(b"{") + body.count(b"[") > _DEEPEST and _depth(_anything.decode(body)) > _DEEPEST:
+        raise InvalidInput(f"The body is nested more than {_DEEPEST} levels deep.")
     return data
 
 
 def encode(data: Any) -> bytes:
     """`data` as JSON; Decimals become plain numbers (`50`, not `50.0`), every digit kept."""
-    return orjson.dumps(data, default=_encode_other)
+    try:
+        return orjson.dumps(data, default=_encode_other)
+    except TypeError as problem:
+        if "64-bit" not in str(problem):
+            raise
+    return orjson.dumps(_with_large_ints(data), default=_encode_other)
 
 
 def reply(data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
@@ -55,6 +64,22 @@ def _encode_other(value: Any) -> Any:
             digits = digits.rstrip("0").rstrip(".")
         return orjson.Fragment("0" if digits == "-0" else digits)
     raise TypeError(f"{type(value).__name__} can't be written as JSON")
+
+
+def _with_large_ints(value: Any) -> Any:
+    """orjson writes integers up to 64 bits; as Decimals they may be any size."""
+    if isinstance(value, dict):
+        return {key: _with_large_ints(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_large_ints(inner) for inner in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        return Decimal(value)
+    return value
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 def _sentence(problem: str) -> str:

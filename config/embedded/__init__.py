@@ -170,7 +170,10 @@ def _prepare_home(data: Path) -> None:
             user = superuser.stand_in(data)
             os.chown(path, user.pw_uid, user.pw_gid)
         owner = path.lstat().st_uid
-        if path.is_symlink() or owner not in {os.geteuid(), superuser.stand_in(data).pw_uid if not os.geteuid() else -1}:
+        if path.is_symlink() or owner not in {
+            os.geteuid(),
+            superuser.stand_in(data).pw_uid if not os.geteuid() else -1,
+        }:
             raise EmbeddedError(f"{path} belongs to another user. Set SUBLEDGER_DATA to a directory of your own.")
 
 
@@ -196,7 +199,9 @@ def _launch(data: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         _forget_dead_postmaster(cluster)
-        done = _run(data, "pg_ctl", "start", "-w", "-t", str(_START_SECONDS), "-D", str(cluster), "-l", str(log), "-o", options)
+        done = _run(
+            data, "pg_ctl", "start", "-w", "-t", str(_START_SECONDS), "-D", str(cluster), "-l", str(log), "-o", options
+        )
         if done.returncode == 0:
             return
         # The children of a killed postmaster hold the shared memory until they notice, which takes a moment.

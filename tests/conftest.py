@@ -1,0 +1,54 @@
+import os
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from django.conf import settings
+from django.db import connections
+from pytest_django import DjangoDbBlocker
+
+from config import clock, embedded
+from config.access import keys
+from tests.client import Api
+
+TEST_DATABASE = "test_subledger_"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Each run has a database of its own, so that runs side by side don't meet; embedded, on a server of the tests."""
+    database = connections["default"].settings_dict
+    data = settings.SUBLEDGER_DATA / "test"
+    if settings.IS_EMBEDDED:
+        database.update(embedded.database(data))
+    database["TEST"]["NAME"] = f"{TEST_DATABASE}{os.getpid()}"
+    with django_db_blocker.unblock():
+        _drop_leftovers()
+    yield
+    if settings.IS_EMBEDDED:
+        connections.close_all()
+        embedded.stop_if_unused(data)
+
+
+def _drop_leftovers() -> None:
+    """The databases of runs that were killed."""
+    with connections["default"]._nodb_cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [TEST_DATABASE])
+        for (name,) in cursor.fetchall():
+            run = name.removeprefix(TEST_DATABASE)
+            if run.isdigit() and not psutil.pid_exists(int(run)):
+                cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(autouse=True)
+def _keys_unknown() -> Iterator[None]:
+    """A key that one test made isn't remembered in the next."""
+    yield
+    keys.forget()
+
+
+@pytest.fixture
+def api(db: None) -> Api:
+    """A client whose key may write."""
+    _, secret = keys.create(name="Tests", at=clock.now())
+    return Api(secret)
