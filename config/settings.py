@@ -52,7 +52,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Without a key of its own the embedded mode makes one and keeps it; elsewhere a system check asks for it.
-INSECURE_SECRET_KEY = "insecure-and-known-to-everyone"
+INSECURE_SECRET_KEY = "insecure-and-known-to-everyone"  # noqa: S105
 SECRET_KEY = env.str("SECRET_KEY", "") or (embedded.secret_key(SUBLEDGER_DATA) if IS_EMBEDDED else INSECURE_SECRET_KEY)
 
 INSTALLED_APPS = [

@@ -59,11 +59,11 @@ class _Answered(Exception):
         self.response = response
 
 
-def key_of(header: str | None, data: Any) -> str:
-    """The request's key, from the header or the body's `idempotency_key`; empty when there is none."""
-    in_body = data.get("idempotency_key") if isinstance(data, dict) else getattr(data, "idempotency_key", None)
-    key = header or in_body or ""
-    if not isinstance(key, str) or len(key) > MAX_KEY or "\0" in key:
+def checked_key(key: Any) -> str:
+    """The key that a request brings in its header or body, empty for none; raises InvalidInput for what can't be one."""
+    if key is None:
+        return ""
+    if not isinstance(key, str) or len(key) > MAX_KEY:
         raise InvalidInput(f"idempotency_key must be a string of at most {MAX_KEY} characters.")
     return key
 
@@ -136,7 +136,7 @@ def _in_steps(
 
 def _claim(key: str, caller: Caller, request_id: bytes, leased_until: datetime | None) -> int | None:
     at = clock.now()
-    values = {
+    values: dict[str, Any] = {
         "owner": caller.key_id,
         "key": key,
         "fingerprint": request_id,

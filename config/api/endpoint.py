@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -58,8 +58,7 @@ class Endpoint(APIView):
     @property
     def caller(self) -> Caller:
         """The key that came with the request."""
-        caller: Caller = self.request.auth
-        return caller
+        return cast(Caller, self.request.auth)
 
     @property
     def actor(self) -> Actor:
@@ -90,7 +89,7 @@ class Endpoint(APIView):
         if body and request.META.get("CONTENT_TYPE"):
             _expect_json(request.META["CONTENT_TYPE"])
         data = self.read(body, request, path)
-        key = self._key(data, request)
+        key = self._key(body, request)
         if not key:
             return self._respond(data, request)
         return idempotency.once(
@@ -125,9 +124,13 @@ class Endpoint(APIView):
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 
-    def _key(self, data: Any, request: Request) -> str:
+    def _key(self, body: bytes, request: Request) -> str:
         keyed = self.keyed or (Keyed.TRANSACTION if self.access is Scope.WRITE else Keyed.IGNORED)
-        return "" if keyed is Keyed.IGNORED else idempotency.key_of(request.META.get("HTTP_IDEMPOTENCY_KEY"), data)
+        if keyed is Keyed.IGNORED:
+            return ""
+        data = json.decode(body) if b'"idempotency_key"' in body else None
+        in_body = data.get("idempotency_key") if isinstance(data, dict) else None
+        return idempotency.checked_key(request.META.get("HTTP_IDEMPOTENCY_KEY") or in_body)
 
     def _respond(self, data: Any, request: Request) -> HttpResponse:
         result = self.handle(data, request)

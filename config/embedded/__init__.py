@@ -124,7 +124,7 @@ def socket_directory(data: Path) -> Path:
     home = data / "postgres"
     if len(os.fsencode(home / f".s.PGSQL.{_PORT}")) <= _LONGEST_SOCKET:
         return home
-    return Path("/tmp") / f"subledger-{os.geteuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+    return Path("/tmp") / f"subledger-{os.geteuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"  # noqa: S108
 
 
 def _release(data: Path) -> None:
