@@ -1,6 +1,6 @@
 from billing.models.balances import Balance, LedgerEntry, Overage, UsageCounter, UsageEvent
 from billing.models.holds import Hold, HoldPart
-from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber
+from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, PendingLine
 from billing.models.operations import Operation, ProcessorEvent
 from billing.models.sandbox import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
 from billing.models.subscriptions import Subscription, SubscriptionItem, VacatedSeat
@@ -15,6 +15,7 @@ __all__ = [
     "LedgerEntry",
     "Operation",
     "Overage",
+    "PendingLine",
     "ProcessorEvent",
     "SandboxCard",
     "SandboxInvoice",

@@ -54,12 +54,16 @@ class HoldPart(models.Model):
     position = models.PositiveIntegerField()
     amount = models.DecimalField(**QUANTITY, help_text="In units of the balance (credits where a credit system paid).")
     units = models.DecimalField(**QUANTITY, help_text="In units of the held feature.")
+    cleared_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a reset cleared it: nothing of it is held any more."
+    )
 
     class Meta:
         ordering: ClassVar = ["position"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["hold", "position"], name="hold_part_once_per_position"),
         ]
+        indexes: ClassVar = [models.Index(fields=["balance"], name="hold_part_by_balance")]
 
     def __str__(self) -> str:
         return f"{self.amount} of {self.balance_id}"

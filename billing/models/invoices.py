@@ -1,7 +1,7 @@
 """Invoices: what was charged or credited, line by line, in the customer's currency."""
 
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -10,7 +10,7 @@ from billing.models.subscriptions import Subscription, SubscriptionItem
 from entities.models import Customer, Entity
 from plans.models import QUANTITY, Feature, Plan
 
-MONEY = {"max_digits": 20, "decimal_places": 4}
+MONEY: dict[str, Any] = {"max_digits": 20, "decimal_places": 4}
 
 
 class InvoiceNumber(models.Model):
@@ -20,6 +20,15 @@ class InvoiceNumber(models.Model):
 
     def __str__(self) -> str:
         return str(self.last)
+
+
+class InvoiceQuerySet(models.QuerySet["Invoice"]):
+    def shown(self) -> "InvoiceQuerySet":
+        """What customers and staff see: newest first, without those kept only for their lines."""
+        return self.filter(is_internal=False).order_by("-created_at", "-pk")
+
+    def payable(self) -> "InvoiceQuerySet":
+        return self.filter(status=Invoice.Status.OPEN, is_internal=False)
 
 
 class Invoice(models.Model):
@@ -48,12 +57,19 @@ class Invoice(models.Model):
     status = models.CharField(max_length=20, choices=Status)
     currency = models.CharField(max_length=3)
     total = models.DecimalField(**MONEY)
+    refunded = models.DecimalField(**MONEY, default=Decimal(0), help_text="Given back to the card.")
+    is_internal = models.BooleanField(
+        default=False, help_text="Its lines cancel out: kept because later credits build on them, not numbered, not shown."
+    )
     processor_id = models.CharField(max_length=255, blank=True, default="")
     hosted_url = models.CharField(max_length=1000, blank=True, default="")
     period_start = models.DateTimeField(null=True, blank=True)
     period_end = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(help_text="In the customer's time.")
+    due_at = models.DateTimeField(null=True, blank=True)
     paid_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InvoiceQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -72,8 +88,8 @@ class Invoice(models.Model):
         return self.number or self.public_id
 
 
-class InvoiceLine(models.Model):
-    """One line of an invoice, rounded half up on its own; credits are below 0 and name the line they give back."""
+class LineTerms(models.Model):
+    """What a line says; abstract, shared by invoice lines and those still waiting for an invoice."""
 
     class Kind(models.TextChoices):
         BASE = "base", "Base price"
@@ -84,8 +100,6 @@ class InvoiceLine(models.Model):
         CUSTOM = "custom", "Custom"
         DISCOUNT = "discount", "Discount"
 
-    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines")
-    position = models.PositiveIntegerField()
     kind = models.CharField(max_length=20, choices=Kind)
     is_credit = models.BooleanField(default=False, help_text="Gives back the unused rest of an earlier line.")
     display_name = models.CharField(max_length=255)
@@ -95,10 +109,20 @@ class InvoiceLine(models.Model):
     plan = models.ForeignKey(Plan, models.PROTECT, null=True, blank=True, related_name="+")
     feature = models.ForeignKey(Feature, models.PROTECT, null=True, blank=True, related_name="+")
     entity = models.ForeignKey(Entity, models.PROTECT, null=True, blank=True, related_name="+")
-    subscription = models.ForeignKey(Subscription, models.PROTECT, null=True, blank=True, related_name="invoice_lines")
-    item = models.ForeignKey(SubscriptionItem, models.PROTECT, null=True, blank=True, related_name="invoice_lines")
     period_start = models.DateTimeField(null=True, blank=True)
     period_end = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class InvoiceLine(LineTerms):
+    """One line of an invoice, rounded half up on its own; credits are below 0 and name the line they give back."""
+
+    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines")
+    position = models.PositiveIntegerField()
+    subscription = models.ForeignKey(Subscription, models.PROTECT, null=True, blank=True, related_name="invoice_lines")
+    item = models.ForeignKey(SubscriptionItem, models.PROTECT, null=True, blank=True, related_name="invoice_lines")
 
     class Meta:
         ordering: ClassVar = ["position"]
@@ -106,6 +130,25 @@ class InvoiceLine(models.Model):
             models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_once_per_position"),
         ]
         indexes: ClassVar = [models.Index(fields=["subscription", "period_end"], name="invoice_line_by_subscription")]
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class PendingLine(LineTerms):
+    """A charge or credit that waits for the next invoice of its subscription (settings `…_next_cycle`)."""
+
+    subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="pending_lines")
+    item = models.ForeignKey(SubscriptionItem, models.CASCADE, null=True, blank=True, related_name="pending_lines")
+    created_at = models.DateTimeField()
+    line = models.OneToOneField(
+        InvoiceLine, models.SET_NULL, null=True, blank=True, related_name="pending", help_text="Where it was billed."
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["subscription"], condition=Q(line=None), name="pending_line_open"),
+        ]
 
     def __str__(self) -> str:
         return self.description

@@ -1,10 +1,11 @@
 """What the built-in sandbox processor remembers: only its own module may read these tables."""
 
-from typing import ClassVar
+from decimal import Decimal
+from typing import Any, ClassVar
 
 from django.db import models
 
-MONEY = {"max_digits": 20, "decimal_places": 4}
+MONEY: dict[str, Any] = {"max_digits": 20, "decimal_places": 4}
 
 
 class SandboxCard(models.Model):
@@ -49,8 +50,11 @@ class SandboxInvoice(models.Model):
     customer_id = models.CharField(max_length=64, db_index=True)
     status = models.CharField(max_length=30)
     total = models.DecimalField(**MONEY)
-    refunded = models.DecimalField(**MONEY, default=0)
+    refunded = models.DecimalField(**MONEY, default=Decimal(0))
+    credit_used = models.DecimalField(**MONEY, default=Decimal(0), help_text="Paid from earlier negative invoices.")
     currency = models.CharField(max_length=3)
+    problem = models.CharField(max_length=30, blank=True, default="", help_text="Why it is still open.")
+    refund_keys = models.JSONField(default=list, help_text="Refunds already given.")
     lines = models.JSONField(default=list)
     idempotency_key = models.CharField(max_length=255, unique=True)
 

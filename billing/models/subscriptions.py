@@ -57,9 +57,16 @@ class Subscription(BasePrice):
     canceled_at = models.DateTimeField(null=True, blank=True, help_text="When the end was asked for.")
     ends_at = models.DateTimeField(null=True, blank=True, help_text="When it ends or ended.")
     trial_ends_at = models.DateTimeField(null=True, blank=True, help_text="Kept after the trial, as the proof that it was had.")
+    trial_card_required = models.BooleanField(default=True, help_text="Off: without a card the plan ends with its trial.")
+    trial_on_end = models.CharField(max_length=10, choices=Plan.TrialEnd, default=Plan.TrialEnd.BILL)
     billing_cycle_anchor = models.DateTimeField(
         null=True, blank=True, help_text="Every boundary is counted from it; empty for what never renews."
     )
+    has_own_cycle = models.BooleanField(
+        default=False, help_text="Has a subscription of its own at the processor, apart from its scope's and from the shared cycle."
+    )
+    sends_invoice = models.BooleanField(default=False, help_text="Invoices are sent to be paid, no card is charged.")
+    net_terms_days = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Days to pay a sent invoice.")
     current_period_start = models.DateTimeField(null=True, blank=True)
     current_period_end = models.DateTimeField(
         null=True, blank=True, help_text="The next boundary: everything before it has been billed, nothing after it."

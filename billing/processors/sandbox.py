@@ -1,0 +1,301 @@
+"""The built-in processor: test cards, hosted pages and invoices in tables of its own, nothing outside."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+from django.db.models import Sum
+
+from billing.models import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
+from billing.processors.protocol import (
+    Collection,
+    InvoiceItem,
+    PaymentMethod,
+    Problem,
+    ProcessorInvoice,
+    ProcessorSubscription,
+    Session,
+    SubscriptionItemState,
+)
+
+ZERO = Decimal(0)
+_PROBLEMS = {
+    SandboxCard.Behavior.DECLINES: Problem.DECLINED,
+    SandboxCard.Behavior.REQUIRES_AUTHENTICATION: Problem.AUTHENTICATION,
+}
+_LABELS = {
+    SandboxCard.Behavior.SUCCESS: "•••• 4242",
+    SandboxCard.Behavior.DECLINES: "•••• 0002 (declines)",
+    SandboxCard.Behavior.REQUIRES_AUTHENTICATION: "•••• 3220 (asks for 3D Secure)",
+}
+
+
+class SandboxProcessor:
+    """A payment processor without money. Its own calls, beyond the protocol, stand in for what a customer does."""
+
+    name = "sandbox"
+
+    def ensure_customer(self, *, ref: str, email: str, name: str, key: str) -> str:
+        return f"cus_{secrets.token_hex(10)}"
+
+    def payment_method(self, customer_id: str) -> PaymentMethod | None:
+        card = SandboxCard.objects.filter(customer_id=customer_id).first()
+        return PaymentMethod(card.behavior, _LABELS[SandboxCard.Behavior(card.behavior)]) if card else None
+
+    def credit(self, customer_id: str, currency: str) -> Decimal:
+        rows = SandboxInvoice.objects.filter(customer_id=customer_id, currency=currency).exclude(status="void")
+        given = rows.filter(total__lt=0).aggregate(sum=Sum("total"))["sum"] or ZERO
+        used = rows.aggregate(sum=Sum("credit_used"))["sum"] or ZERO
+        return -given - used
+
+    def charge_invoice(
+        self,
+        *,
+        customer_id: str,
+        currency: str,
+        items: Sequence[InvoiceItem],
+        collection: Collection,
+        key: str,
+    ) -> ProcessorInvoice:
+        def make() -> SandboxInvoice:
+            total = sum((item.amount for item in items), ZERO)
+            row = SandboxInvoice(
+                invoice_id=f"in_{secrets.token_hex(12)}",
+                customer_id=customer_id,
+                status="draft",
+                total=total,
+                currency=currency,
+                lines=[{"description": item.description, "amount": str(item.amount)} for item in items],
+                idempotency_key=key,
+            )
+            if collection is not Collection.DRAFT:
+                self._collect(row, by_card=collection is Collection.CARD)
+            row.save(force_insert=True)
+            return row
+
+        return _invoice(_once(SandboxInvoice, key, make))
+
+    def invoice(self, invoice_id: str) -> ProcessorInvoice:
+        return _invoice(SandboxInvoice.objects.get(invoice_id=invoice_id))
+
+    def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
+        with transaction.atomic():
+            row = SandboxInvoice.objects.select_for_update().get(invoice_id=invoice_id)
+            if row.status == "open":
+                self._collect(row, by_card=True)
+                row.save()
+        return _invoice(row)
+
+    def finalize_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
+        SandboxInvoice.objects.filter(invoice_id=invoice_id, status="draft").update(status="open")
+        return self.invoice(invoice_id)
+
+    def void_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
+        SandboxInvoice.objects.filter(invoice_id=invoice_id, status__in=["open", "draft"]).update(status="void")
+        return self.invoice(invoice_id)
+
+    def refund(self, invoice_id: str, amount: Decimal, *, key: str) -> Decimal:
+        with transaction.atomic():
+            row = SandboxInvoice.objects.select_for_update().get(invoice_id=invoice_id)
+            if key not in row.refund_keys:
+                row.refunded += min(amount, row.total - row.credit_used - row.refunded)
+                row.refund_keys = [*row.refund_keys, key]
+                row.save(update_fields=["refunded", "refund_keys"])
+        return min(amount, row.refunded)
+
+    def checkout(
+        self,
+        *,
+        customer_id: str,
+        currency: str,
+        items: Sequence[InvoiceItem],
+        return_url: str,
+        expires_at: datetime,
+        key: str,
+    ) -> Session:
+        details = {
+            "currency": currency,
+            "lines": [{"description": item.description, "amount": str(item.amount)} for item in items],
+        }
+        return self._open(customer_id, "checkout", details, return_url, key, expires_at)
+
+    def setup_card(self, *, customer_id: str, return_url: str, key: str) -> Session:
+        return self._open(customer_id, "setup", {}, return_url, key)
+
+    def portal(self, *, customer_id: str, return_url: str, key: str) -> Session:
+        return self._open(customer_id, "portal", {}, return_url, key)
+
+    def expire_session(self, session_id: str) -> None:
+        SandboxSession.objects.filter(session_id=session_id, status="open").update(status="expired")
+
+    def create_subscription(
+        self,
+        *,
+        customer_id: str,
+        entity_id: str | None,
+        items: Sequence[SubscriptionItemState],
+        period_start: datetime,
+        period_end: datetime,
+        anchor: datetime,
+        key: str,
+    ) -> str:
+        def make() -> SandboxSubscription:
+            return SandboxSubscription.objects.create(
+                subscription_id=f"sub_{secrets.token_hex(12)}",
+                customer_id=customer_id,
+                entity_id=entity_id or "",
+                status="active",
+                items=[_written(item) for item in items],
+                current_period_start=period_start,
+                current_period_end=period_end,
+                idempotency_key=key,
+            )
+
+        return _once(SandboxSubscription, key, make).subscription_id
+
+    def update_subscription(
+        self,
+        subscription_id: str,
+        *,
+        items: Sequence[SubscriptionItemState],
+        period_start: datetime,
+        period_end: datetime,
+        status: str,
+        cancel_at: datetime | None,
+        key: str,
+    ) -> None:
+        SandboxSubscription.objects.filter(subscription_id=subscription_id).update(
+            items=[_written(item) for item in items],
+            current_period_start=period_start,
+            current_period_end=period_end,
+            status=status,
+            cancel_at=cancel_at,
+        )
+
+    def cancel_subscription(self, subscription_id: str, *, key: str) -> None:
+        SandboxSubscription.objects.filter(subscription_id=subscription_id).update(status="canceled", cancel_at=None)
+
+    def subscriptions(self, customer_id: str) -> list[ProcessorSubscription]:
+        return [
+            ProcessorSubscription(
+                id=row.subscription_id,
+                status=row.status,
+                entity_id=row.entity_id or None,
+                items=[_read(item) for item in row.items],
+                current_period_start=row.current_period_start,
+                current_period_end=row.current_period_end,
+                cancel_at=row.cancel_at,
+            )
+            for row in SandboxSubscription.objects.filter(customer_id=customer_id)
+        ]
+
+    # -- what a customer does on the hosted pages --
+
+    def set_card(self, customer_id: str, behavior: str | None) -> None:
+        """Replace or (None) remove the card; `behavior` is one of SandboxCard.Behavior."""
+        if behavior is None:
+            SandboxCard.objects.filter(customer_id=customer_id).delete()
+        else:
+            SandboxCard.objects.update_or_create(customer_id=customer_id, defaults={"behavior": behavior})
+
+    def session(self, session_id: str) -> SandboxSession | None:
+        return SandboxSession.objects.filter(session_id=session_id).first()
+
+    def latest_checkout(self, customer_id: str) -> SandboxSession | None:
+        """The checkout page opened last that is still open."""
+        rows = SandboxSession.objects.filter(customer_id=customer_id, kind="checkout", status="open")
+        return rows.order_by("-pk").first()
+
+    def close_session(self, session_id: str) -> None:
+        """The customer has done what the page was for."""
+        SandboxSession.objects.filter(session_id=session_id, status="open").update(status="complete")
+
+    def settle_invoice(self, invoice_id: str) -> ProcessorInvoice:
+        """The customer pays an open invoice on its page, or passes 3D Secure for it."""
+        SandboxInvoice.objects.filter(invoice_id=invoice_id, status="open").update(status="paid", problem="")
+        return self.invoice(invoice_id)
+
+    # -- inside --
+
+    def _collect(self, row: SandboxInvoice, *, by_card: bool) -> None:
+        due = row.total
+        if due > 0:
+            used = min(max(self.credit(row.customer_id, row.currency), ZERO), due)
+            due -= used
+        else:
+            used = ZERO
+        card = SandboxCard.objects.filter(customer_id=row.customer_id).first()
+        if due <= 0 or (by_card and card is not None and card.behavior == SandboxCard.Behavior.SUCCESS):
+            row.status, row.credit_used, row.problem = "paid", used, ""
+            return
+        row.status = "open"
+        if by_card:
+            row.problem = _PROBLEMS[SandboxCard.Behavior(card.behavior)] if card else Problem.NO_CARD
+
+    def _open(
+        self,
+        customer_id: str,
+        kind: str,
+        details: dict[str, Any],
+        return_url: str,
+        key: str,
+        expires_at: datetime | None = None,
+    ) -> Session:
+        def make() -> SandboxSession:
+            return SandboxSession.objects.create(
+                session_id=f"cs_{secrets.token_urlsafe(24)}",
+                customer_id=customer_id,
+                kind=kind,
+                status="open",
+                details=details,
+                return_url=return_url,
+                expires_at=expires_at,
+                idempotency_key=key,
+            )
+
+        row = _once(SandboxSession, key, make)
+        return Session(row.session_id, f"{settings.BASE_URL}/pay/{row.kind}/{row.session_id}", row.status)
+
+
+def _once[M: models.Model](model: type[M], key: str, make: Callable[[], M]) -> M:
+    """The row made under the key: the first call makes it, later ones find it."""
+    rows: Any = model._default_manager
+    found: M | None = rows.filter(idempotency_key=key).first()
+    if found is not None:
+        return found
+    try:
+        with transaction.atomic():
+            return make()
+    except IntegrityError:
+        again: M = rows.get(idempotency_key=key)
+        return again
+
+
+def _invoice(row: SandboxInvoice) -> ProcessorInvoice:
+    return ProcessorInvoice(
+        id=row.invoice_id,
+        status=row.status,
+        total=row.total,
+        currency=row.currency,
+        url=f"{settings.BASE_URL}/pay/invoice/{row.invoice_id}",
+        problem=Problem(row.problem) if row.problem else None,
+    )
+
+
+def _written(item: SubscriptionItemState) -> dict[str, Any]:
+    return {
+        "plan_id": item.plan_id,
+        "feature_id": item.feature_id,
+        "quantity": str(item.quantity),
+        "amount": str(item.amount),
+    }
+
+
+def _read(item: dict[str, Any]) -> SubscriptionItemState:
+    return SubscriptionItemState(
+        item["plan_id"], item["feature_id"], Decimal(item["quantity"]), Decimal(item["amount"])
+    )

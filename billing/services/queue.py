@@ -1,0 +1,37 @@
+"""One change of plans, seats or clock at a time for each customer: calls queue, across processes (decisions 5)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from entities.models import Customer
+
+# First key of the advisory lock; the second is the customer. It tells these locks from any others in the database.
+_NAMESPACE = 7_215
+_LARGEST = 2**31
+
+
+@contextmanager
+def customer(customer: Customer) -> Iterator[None]:
+    """Hold this customer's turn for the block; waits for the call before, at most `lock_timeout` (429 from then on).
+
+    The lock belongs to the database session, not to a transaction, because billing speaks to the processor between
+    transactions; it is gone with the connection when the process dies. Entering it again in the same thread is free.
+    Within a transaction it lasts until that ends.
+    """
+    keys = [_NAMESPACE, customer.pk % _LARGEST]
+    if connection.in_atomic_block:
+        _execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", keys)
+        yield
+        return
+    _execute("SELECT pg_advisory_lock(%s::int, %s::int)", keys)
+    try:
+        yield
+    finally:
+        _execute("SELECT pg_advisory_unlock(%s::int, %s::int)", keys)
+
+
+def _execute(statement: str, keys: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, keys)

@@ -1,0 +1,172 @@
+"""What is asked of billing, as values that can be written down with an operation and read back."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+
+class Quantity(msgspec.Struct, frozen=True, kw_only=True):
+    """How many units of a prepaid feature are wanted in all, the included ones counted."""
+
+    feature: str
+    quantity: Decimal
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A free trial given with a request instead of the plan's own."""
+
+    length: int
+    unit: str = "month"
+    card_required: bool = True
+    on_end: str = "bill"
+
+
+class BasePrice(msgspec.Struct, frozen=True, kw_only=True):
+    """A base price in place of the plan's."""
+
+    amount: Decimal
+    interval: str
+    interval_count: int = 1
+
+
+class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which items of a plan to leave out; what is not given matches everything."""
+
+    feature: str | None = None
+    billing_method: str | None = None
+    interval: str | None = None
+    interval_count: int | None = None
+
+
+class Customize(msgspec.Struct, frozen=True, kw_only=True):
+    """Terms of one attachment that differ from the plan's. UNSET: as in the plan; None: taken away."""
+
+    price: BasePrice | msgspec.UnsetType | None = msgspec.UNSET
+    items: list[dict[str, Any]] | None = None  # item terms by field name, features by slug; replaces all items
+    add_items: list[dict[str, Any]] = []
+    remove_items: list[ItemFilter] = []
+    free_trial: Trial | msgspec.UnsetType | None = msgspec.UNSET
+    billing_controls: dict[str, Any] | None = None
+
+    @property
+    def changes_terms(self) -> bool:
+        return self.price is not msgspec.UNSET or self.items is not None or bool(self.add_items or self.remove_items)
+
+
+class CustomLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line worded and priced by the caller."""
+
+    amount: Decimal
+    description: str
+
+
+class InvoiceMode(msgspec.Struct, frozen=True, kw_only=True):
+    """Send an invoice to be paid instead of charging the card."""
+
+    enabled: bool = True
+    enable_plan_immediately: bool = False
+    finalize: bool = True
+    net_terms_days: int | None = None
+
+
+class Carry(msgspec.Struct, frozen=True, kw_only=True):
+    """What outlives the change, by feature; None: nothing, empty: every feature."""
+
+    balances: list[str] | None = None
+    usages: list[str] | None = None
+
+
+class Attach(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan for a customer or one of its entities."""
+
+    plan: str
+    version: int | None = None
+    quantities: list[Quantity] = []
+    customize: Customize = Customize()
+    invoice_mode: InvoiceMode | None = None
+    prorates: bool = True
+    redirect_mode: str = "if_required"
+    subscription_id: str | None = None
+    success_url: str = ""
+    new_billing_subscription: bool | None = None
+    anchor: datetime | None = None  # the instant that `billing_cycle_anchor` named
+    schedule: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    custom_lines: list[CustomLine] | None = None
+    carry: Carry = Carry()
+    metadata: dict[str, Any] = {}
+    bills: bool = True  # False: `no_billing_changes`
+    enable_plan_immediately: bool = False
+    currency: str | None = None
+    remove_plans: list[str] = []
+    auto_enabled: bool = False
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a plan that is held."""
+
+    plan: str | None = None
+    subscription_id: str | None = None
+    action: str | None = None  # cancel_immediately, cancel_end_of_cycle, uncancel
+    version: int | None = None
+    quantities: list[Quantity] = []
+    customize: Customize = Customize()
+    invoice_mode: InvoiceMode | None = None
+    prorates: bool | None = None  # None: not said
+    redirect_mode: str = "if_required"
+    anchor: datetime | None = None
+    bills: bool = True
+    refund: str | None = None  # prorated, full
+    recalculates: bool = False
+    carry: Carry | None = None
+
+
+class MultiUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """Several updates that happen together or not at all."""
+
+    updates: list[Update]
+
+
+class MultiAttach(msgspec.Struct, frozen=True, kw_only=True):
+    """Several plans attached together."""
+
+    plans: list[Attach]
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity to create."""
+
+    entity_id: str
+    feature: str
+    name: str = ""
+    billing_controls: dict[str, Any] = {}
+
+
+class Leaving(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity to delete."""
+
+    entity_pk: int
+
+
+class Tracking(msgspec.Struct, frozen=True, kw_only=True):
+    """Standing units to add to a balance whose changes are invoiced at once."""
+
+    balance_pk: int
+    usage: Decimal
+
+
+type Request = Attach | Update | MultiUpdate | MultiAttach | Seat | Leaving | Tracking
+
+
+def written(request: msgspec.Struct) -> dict[str, Any]:
+    """The request as JSON can hold it, decimals and instants as text."""
+    builtins: dict[str, Any] = msgspec.to_builtins(request)
+    return builtins
+
+
+def read[R: msgspec.Struct](data: dict[str, Any], shape: type[R]) -> R:
+    """A request as it was written down."""
+    return msgspec.convert(data, shape)
