@@ -10,6 +10,9 @@ from plans.models import Feature
 
 
 class CustomerQuerySet(models.QuerySet["Customer"]):
+    def live(self) -> "CustomerQuerySet":
+        return self.filter(deleted_at=None)
+
     def locked(self) -> "CustomerQuerySet":
         """Rows held until the transaction ends: whatever changes a customer's plans, seats or clock queues here."""
         return self.select_for_update(no_key=True)
@@ -18,7 +21,7 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
 class Customer(models.Model):
     """Who pays: a person or company with plans of its own and entities beneath it."""
 
-    external_id = models.CharField("customer id", max_length=255, unique=True, help_text="Given by the application.")
+    external_id = models.CharField("customer id", max_length=255, help_text="Given by the application; unique.")
     name = models.CharField(max_length=255, blank=True, default="")
     email = models.CharField(max_length=320, blank=True, default="")
     fingerprint = models.CharField(
@@ -42,10 +45,21 @@ class Customer(models.Model):
         "test clock", null=True, blank=True, help_text="Sandbox only: this customer's present, turned forward by hand."
     )
     created_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, help_text="A deleted customer keeps its invoices and ledger, and frees its id."
+    )
 
     objects = CustomerQuerySet.as_manager()
 
     class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["external_id"],
+                condition=Q(deleted_at=None),
+                name="customer_one_live_per_id",
+                violation_error_message="There is a customer with that id already.",
+            ),
+        ]
         indexes: ClassVar = [
             models.Index(fields=["-created_at", "-id"], name="customer_newest_first"),
             models.Index(fields=["fingerprint"], condition=~Q(fingerprint=""), name="customer_fingerprint"),

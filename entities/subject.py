@@ -21,14 +21,14 @@ class Subject:
         missing (spec balances 6.3), else CustomerNotFound.
         """
         if not entity_id:
-            customer = Customer.objects.filter(external_id=customer_id).first()
+            customer = Customer.objects.live().filter(external_id=customer_id).first()
             if customer is None:
                 raise CustomerNotFound(customer_id)
             return cls(customer)
         entity = (
             Entity.objects.live()
             .select_related("customer", "feature")
-            .filter(customer__external_id=customer_id, external_id=entity_id)
+            .filter(customer__external_id=customer_id, customer__deleted_at=None, external_id=entity_id)
             .first()
         )
         if entity is None:

@@ -15,7 +15,7 @@ from django.db import connection
 from billing.controls import Controls
 from entities.errors import CustomerNotFound, EntityNotFound
 from plans.errors import FeatureNotFound
-from plans.intervals import Interval
+from plans.intervals import Interval, next_boundary
 
 ZERO = Decimal(0)
 
@@ -141,26 +141,26 @@ subject AS (
   FROM entities_customer c
   LEFT JOIN entities_entity e
     ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL
-  WHERE c.external_id = %(customer_id)s::text
+  WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL
 )"""
 
 # The feature itself and the credit systems that can pay for it, the feature first.
 _ONE_FEATURE = """
 features AS (
   SELECT f.id, f.slug, f.type, f.consumable, 1::numeric AS cost, true AS is_own
-  FROM plans_feature f WHERE f.slug = %(feature)s::text
+  FROM plans_feature f WHERE f.slug = ANY(%(features)s::text[])
   UNION ALL
   SELECT s.id, s.slug, s.type, s.consumable, c.cost, false
   FROM plans_feature f
   JOIN plans_creditcost c ON c.metered_feature_id = f.id
   JOIN plans_feature s ON s.id = c.credit_system_id
-  WHERE f.slug = %(feature)s::text
+  WHERE f.slug = ANY(%(features)s::text[])
 )"""
 
 _EVERY_FEATURE = """
 features AS (
   SELECT f.id, f.slug, f.type, f.consumable, 1::numeric AS cost, true AS is_own FROM plans_feature f
-  WHERE f.id IN (SELECT DISTINCT feature_id FROM found)
+  WHERE f.id IN (SELECT feature_id FROM found{others})
 )"""
 
 _LIVE = "b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > s.at)"
@@ -205,6 +205,23 @@ grouped AS (
   FROM found b
 )"""
 
+# A per-entity item that no entity has a slice of yet is shown to the customer with nothing in it; its `next_reset_at` is the
+# anchor to count from.
+_EMPTY_ITEMS = """
+empty AS (
+  SELECT -i.id AS id, 0::bigint AS count, ''::text AS public_id, i.feature_id, 'slice'::text AS level, false AS is_rollover,
+    NULL::bigint AS entity_id, i.id AS item_id, u.id AS subscription_id, 0::numeric AS included, 0::numeric AS prepaid,
+    0::numeric AS granted, 0::numeric AS usage, 0::numeric AS held, 0::numeric AS expired, 0::numeric AS remaining,
+    0::numeric AS "left", i.unlimited, i.billing_method = 'usage_based' AS allows_overage,
+    NULL::numeric AS max_overage, false AS bills_at_once, i.billing_method = 'prepaid' AS is_prepaid, u.is_add_on,
+    i.reset_interval, i.reset_interval_count, COALESCE(u.billing_cycle_anchor, u.started_at) AS next_reset_at,
+    NULL::timestamptz AS expires_at
+  FROM subject s
+  JOIN billing_subscription u ON u.customer_id = s.customer_pk AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
+  JOIN billing_subscriptionitem i ON i.subscription_id = u.id AND i.entity_feature_id IS NOT NULL {feature_match}
+  WHERE NOT EXISTS (SELECT 1 FROM found b WHERE b.item_id = i.id)
+)"""
+
 _SELECT = """
 SELECT s.customer_pk, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_balance, s.customer_controls, s.plan_controls,
   s.entity_pk, s.entity_id, s.entity_controls,
@@ -215,7 +232,7 @@ SELECT s.customer_pk, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_bala
   i.price_amount, i.tiers, COALESCE(i.tier_behavior, ''), i.billing_units, COALESCE(i.billing_method, ''), i.max_purchase
 FROM subject s
 LEFT JOIN features f ON true
-LEFT JOIN grouped g ON g.feature_id = f.id
+LEFT JOIN {rows} g ON g.feature_id = f.id
 LEFT JOIN billing_subscription u ON u.id = g.subscription_id
 LEFT JOIN plans_plan p ON p.id = u.plan_id
 LEFT JOIN billing_subscriptionitem i ON i.id = g.item_id
@@ -237,16 +254,26 @@ def _statement(*, for_entity: bool, one_feature: bool, lock: bool) -> str:
             "ORDER BY b.id FOR NO KEY UPDATE"
         )
     found = f"found AS ({branches})"
-    features = [_ONE_FEATURE, found] if one_feature else [found, _EVERY_FEATURE]
-    return "WITH " + ",".join([_SUBJECT, *features, _SINGLE if lock else _GROUPED]) + _SELECT
+    parts = [_SUBJECT, _ONE_FEATURE, found] if one_feature else [_SUBJECT, found]
+    rows = "grouped"
+    if not lock and not for_entity:
+        match = "AND i.feature_id IN (SELECT id FROM features)" if one_feature else ""
+        parts.append(_EMPTY_ITEMS.format(feature_match=match))
+        rows = "(SELECT * FROM grouped UNION ALL SELECT * FROM empty)"
+    if not one_feature:
+        others = "" if for_entity else " UNION SELECT feature_id FROM empty"
+        parts.append(_EVERY_FEATURE.format(others=others))
+    parts.append(_SINGLE if lock else _GROUPED)
+    return "WITH " + ",".join(parts) + _SELECT.format(rows=rows)
 
 
-_STATEMENTS = {
-    (for_entity, one_feature, lock): _statement(for_entity=for_entity, one_feature=one_feature, lock=lock)
-    for for_entity in (True, False)
-    for one_feature in (True, False)
-    for lock in (True, False)
-}
+_READ_ONE, _READ_ALL, _LOCK = (
+    {
+        for_entity: _statement(for_entity=for_entity, one_feature=one_feature, lock=lock)
+        for for_entity in (True, False)
+    }
+    for one_feature, lock in ((True, False), (False, False), (True, True))
+)
 
 
 def read(*, customer_id: str, entity_id: str | None, feature: str | None, wall: datetime) -> Sources:
@@ -255,21 +282,30 @@ def read(*, customer_id: str, entity_id: str | None, feature: str | None, wall: 
     For an entity every balance is a row of its own; for a customer the slices of one item are summed, and what entities
     own is summed per feature (level `own`).
     """
-    return _run(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall, lock=False)
+    statements = _READ_ALL if feature is None else _READ_ONE
+    parameters = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "single": bool(entity_id)}
+    if feature is not None:
+        parameters["features"] = [feature]
+    return _found(statements[bool(entity_id)], parameters, feature)
 
 
 def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetime) -> Sources:
     """The single balances that a deduction may touch, locked until the transaction ends."""
-    return _run(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall, lock=True)
+    parameters = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "features": [feature]}
+    return _found(_LOCK[bool(entity_id)], parameters, feature)
 
 
-def _run(*, customer_id: str, entity_id: str | None, feature: str | None, wall: datetime, lock: bool) -> Sources:
-    statement = _STATEMENTS[bool(entity_id), feature is not None, lock]
-    parameters: dict[str, Any] = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall}
-    if feature is not None:
-        parameters["feature"] = feature
-    if not lock:
-        parameters["single"] = bool(entity_id)
+def lock_all(*, customer_id: str, entity_id: str | None, features: list[str], wall: datetime) -> None:
+    """Lock the balances of several features at once, in id order, before they are deducted from one by one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _LOCK[bool(entity_id)],
+            {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "features": features},
+        )
+
+
+def _found(statement: str, parameters: dict[str, Any], feature: str | None) -> Sources:
+    customer_id, entity_id = parameters["customer_id"], parameters["entity_id"]
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         found = cursor.fetchall()
@@ -282,7 +318,7 @@ def _run(*, customer_id: str, entity_id: str | None, feature: str | None, wall: 
     if feature is not None and found[0][10] is None:
         raise FeatureNotFound(feature)
     features = {row[10]: SourceFeature(*row[10:16]) for row in found if row[10] is not None}
-    rows = [_balance_row(row[16:]) for row in found if row[16] is not None]
+    rows = [_balance_row(row[16:], scope.at) for row in found if row[16] is not None]
     return Sources(scope, list(features.values()), _without_disabled_pool(scope, rows))
 
 
@@ -301,9 +337,12 @@ def _scope(row: tuple[Any, ...]) -> Scope:
     )
 
 
-def _balance_row(row: tuple[Any, ...]) -> BalanceRow:
+def _balance_row(row: tuple[Any, ...], at: datetime) -> BalanceRow:
     balance = BalanceRow(*row)
     balance.price_tiers = _json(row[28]) or []
+    if not balance.count and balance.next_reset_at is not None:
+        interval = balance.reset_every
+        balance.next_reset_at = next_boundary(balance.next_reset_at, interval, at) if interval else None
     return balance
 
 

@@ -1,0 +1,147 @@
+"""Refilling balances: when a command sweeps, and on the spot when a call meets one that is due."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from billing import refill
+from billing.models import Balance, HoldPart, Overage
+from billing.services import ledger
+from config.actor import Actor
+
+ZERO = Decimal(0)
+Kind = ledger.Kind
+
+
+def reset_due(
+    *,
+    at: datetime,
+    actor: Actor,
+    customer_pk: int | None = None,
+    balance_pks: Sequence[int] | None = None,
+    limit: int = 1000,
+    skip_locked: bool = False,
+) -> int:
+    """Refill balances whose reset is due at `at`, at most `limit` of them; returns how many.
+
+    Each is refilled once however many boundaries it missed, on the grid of its anchor, and an entry tells (unique per
+    balance and boundary, so two sweeps can't do it twice). What was overdrawn on a sold feature is put aside as
+    Overage for the renewal to bill. With `skip_locked` rows that somebody else holds are left to them.
+    """
+    with transaction.atomic():
+        rows = (
+            Balance.objects.due(at)
+            # A plan that ends at the boundary is not refilled by it.
+            .filter(
+                Q(subscription=None)
+                | Q(subscription__ends_at=None)
+                | Q(subscription__ends_at__gt=F("next_reset_at"))
+            )
+            .select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
+            .order_by("pk")
+        )
+        if customer_pk is not None:
+            rows = rows.filter(customer_id=customer_pk)
+        if balance_pks is not None:
+            rows = rows.filter(pk__in=balance_pks)
+        due = list(rows[:limit])
+        if due:
+            _reset(due, at=at, actor=actor)
+        return len(due)
+
+
+def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
+    changes: list[ledger.Change] = []
+    overages: list[Overage] = []
+    rolled: list[Balance] = []
+    rollovers = _rollovers_of([balance for balance in balances if _rolls(balance)], at=at)
+    for balance in balances:
+        interval, anchor, due_at = balance.reset_every, balance.reset_anchor, balance.next_reset_at
+        if interval is None or anchor is None or due_at is None:
+            continue
+        outcome = refill.refill(
+            anchor=anchor, interval=interval, due_at=due_at, at=at, left=balance.remaining, rolls=_rolls(balance)
+        )
+        if _rolls(balance):
+            made, trimmed = _roll_over(balance, outcome, rollovers.get(balance.pk, []))
+            rolled.extend(made)
+            changes.extend(trimmed)
+        if outcome.overage and balance.allows_overage and balance.item_id is not None:
+            overages.append(
+                Overage(
+                    item_id=balance.item_id, balance=balance, boundary_at=outcome.boundary_at, quantity=outcome.overage
+                )
+            )
+        changes.append(
+            ledger.Change(
+                balance.pk,
+                Kind.RESET,
+                granted=balance.included + balance.prepaid - balance.granted,
+                usage=-balance.usage,
+                held=-balance.held,
+                expired=-balance.expired,
+                boundary_at=outcome.boundary_at,
+                reason=f"{_plain(balance.usage + balance.held)} used was cleared"
+                + (f", {_plain(outcome.rolled_over)} left rolls over" if outcome.rolled_over else ""),
+            )
+        )
+        balance.next_reset_at = outcome.next_reset_at
+    ledger.record(changes, at=at, actor=actor)
+    Balance.objects.bulk_update(balances, ["next_reset_at"], batch_size=1000)
+    Overage.objects.bulk_create(overages, ignore_conflicts=True)
+    if any(balance.held for balance in balances):
+        HoldPart.objects.filter(balance__in=balances, hold__status="held", cleared_at=None).update(cleared_at=at)
+    ledger.open_balances(rolled, at=at, actor=actor, kind=Kind.ROLLOVER, reason="Left over from the period before")
+
+
+def _rolls(balance: Balance) -> bool:
+    return balance.rolls_over and not balance.unlimited
+
+
+def _rollovers_of(balances: Sequence[Balance], *, at: datetime) -> dict[int, list[Balance]]:
+    """The live rollovers of each balance, oldest first."""
+    found: dict[int, list[Balance]] = {}
+    if balances:
+        rows = Balance.objects.live(at).filter(rolled_over_from__in=balances).select_for_update(no_key=True).order_by("pk")
+        for row in rows:
+            found.setdefault(row.rolled_over_from_id or 0, []).append(row)
+    return found
+
+
+def _roll_over(
+    balance: Balance, outcome: refill.Refill, older: Sequence[Balance]
+) -> tuple[list[Balance], list[ledger.Change]]:
+    """The rollover that a reset makes of what is left, and what the cap takes off it and the older ones."""
+    cap = refill.rollover_cap(
+        balance.included + balance.prepaid, most=balance.rollover_max, percentage=balance.rollover_max_percentage
+    )
+    cuts = refill.trim([*(row.remaining for row in older), outcome.rolled_over], cap)
+    trimmed = [
+        ledger.Change(row.pk, Kind.EXPIRY, expired=cut, reason="Over the rollover's maximum")
+        for row, cut in zip(older, cuts, strict=False)
+        if cut
+    ]
+    kept = outcome.rolled_over - cuts[-1]
+    if kept <= 0:
+        return [], trimmed
+    made = Balance(
+        customer_id=balance.customer_id,
+        entity_id=balance.entity_id,
+        feature_id=balance.feature_id,
+        level=balance.level,
+        subscription_id=balance.subscription_id,
+        item_id=balance.item_id,
+        rolled_over_from=balance,
+        granted=kept,
+        is_add_on=balance.is_add_on,
+        expires_at=refill.rollover_expiry(balance.reset_anchor, outcome.boundary_at, balance.rollover_months),
+        created_at=outcome.boundary_at,
+    )
+    return [made], trimmed
+
+
+def _plain(quantity: Decimal) -> str:
+    return f"{quantity.normalize():f}"
