@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class ConfigConfig(AppConfig):
@@ -8,5 +9,5 @@ class ConfigConfig(AppConfig):
     verbose_name = "Configuration"
 
     def ready(self) -> None:
-        """Register the system checks, which Django finds by importing their module."""
-        __import__("config.checks")
+        """Register the system checks: every app's module of that name."""
+        autodiscover_modules("checks")

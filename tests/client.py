@@ -31,7 +31,7 @@ class Api:
         content_type: str = "application/json",
         **headers: str,
     ) -> Any:
-        """The response to `body` (bytes as they are, else as JSON) sent to /v1/`path`; headers as in `x_api_version="1.2"`."""
+        """The response to `body`, bytes or what becomes JSON; headers as in `x_api_version="1.2"`."""
         raw = body if isinstance(body, bytes) else b"" if body is None else encode(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         response: Any = self.http.generic(

@@ -12,7 +12,7 @@ from config.access.models import ApiKey
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
+class ApiKeyAdmin(ModelAdmin):
     """Keys are made and revoked here; a revoked one stays listed, since the ledger names it."""
 
     list_display = ("name", "shown", "scope", "is_open", "created_at", "last_used_at")

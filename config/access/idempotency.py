@@ -60,7 +60,7 @@ class _Answered(Exception):
 
 
 def checked_key(key: Any) -> str:
-    """The key that a request brings in its header or body, empty for none; raises InvalidInput for what can't be one."""
+    """The key that a request brings in its header or body, empty for none. Raises InvalidInput."""
     if key is None:
         return ""
     if not isinstance(key, str) or len(key) > MAX_KEY:

@@ -103,7 +103,7 @@ class Endpoint(APIView):
 
     get = post = put = patch = delete = answer
 
-    options = http_method_not_allowed  # type: ignore[assignment]
+    options = http_method_not_allowed
 
     def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
         """The validated request: body over query parameters, parts of the path over both."""

@@ -29,7 +29,8 @@ from config.embedded import superuser
 _VERSION = 18
 _PORT = 5432  # names the socket's file; nothing listens on TCP
 _LONGEST_SOCKET = 100  # bytes; the systems allow 103 or 107
-_START_SECONDS = 60
+_START_SECONDS = 60  # recovery after a crash may take this long
+_PATIENCE_SECONDS = 10  # for what a killed server leaves behind
 
 # Enough for a server of many threads besides commands and tests. Commits are durable, as in production.
 _SETTINGS = {
@@ -120,9 +121,9 @@ def use(data: Path) -> None:
 
 
 def socket_directory(data: Path) -> Path:
-    """Where the socket lies: beside the database, or below /tmp when that path is too long for a socket."""
+    """Where the socket lies: beside the database, or below /tmp when a socket can't have that path."""
     home = data / "postgres"
-    if len(os.fsencode(home / f".s.PGSQL.{_PORT}")) <= _LONGEST_SOCKET:
+    if len(os.fsencode(home / f".s.PGSQL.{_PORT}")) <= _LONGEST_SOCKET and "," not in str(home):
         return home
     return Path("/tmp") / f"subledger-{os.geteuid()}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"  # noqa: S108
 
@@ -192,22 +193,23 @@ def _initialize(data: Path) -> None:
 
 
 def _launch(data: Path) -> None:
-    cluster, log = data / "postgres" / "data", data / "postgres" / "log"
-    settings = _SETTINGS | {"unix_socket_directories": str(socket_directory(data))}
-    # pg_ctl hands the options to a shell; a setting's value is quoted once for it and once for PostgreSQL's lists.
-    options = " ".join(shlex.quote(f"--{name}={value}") for name, value in settings.items())
-    deadline = time.monotonic() + _START_SECONDS
+    home = data / "postgres"
+    sockets = socket_directory(data)
+    # Paths are relative to the server's own directories: pg_ctl hands them to a shell, which would read some of them.
+    settings = _SETTINGS | {"unix_socket_directories": ".." if sockets == home else str(sockets)}
+    options = " ".join(f"--{name}={shlex.quote(value)}" for name, value in settings.items())
+    arguments = ("-w", "-t", str(_START_SECONDS), "-D", "data", "-l", "log", "-o", options)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        _forget_dead_postmaster(cluster)
-        done = _run(
-            data, "pg_ctl", "start", "-w", "-t", str(_START_SECONDS), "-D", str(cluster), "-l", str(log), "-o", options
-        )
+        _forget_dead_postmaster(home / "data")
+        done = _run(data, "pg_ctl", "start", *arguments, cwd=home)
         if done.returncode == 0:
             return
-        # The children of a killed postmaster hold the shared memory until they notice, which takes a moment.
+        # The children of a killed server hold its shared memory until they notice, which takes a moment.
         if time.monotonic() > deadline:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else done.stderr
-            raise EmbeddedError(f"The embedded PostgreSQL in {cluster} doesn't start:\n{tail}")
+            log = home / "log"
+            said = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else done.stderr
+            raise EmbeddedError(f"The embedded PostgreSQL in {home} doesn't start:\n{said}")
         time.sleep(0.25)
 
 
@@ -216,14 +218,12 @@ def _forget_dead_postmaster(cluster: Path) -> None:
     pid_file = cluster / "postmaster.pid"
     try:
         process = psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
-        if str(cluster) in process.cmdline():
+        if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == cluster.resolve():
             return
-    except FileNotFoundError:
+    except (FileNotFoundError, psutil.AccessDenied):
         return
-    except (ValueError, psutil.NoSuchProcess, psutil.ZombieProcess):
+    except (ValueError, psutil.NoSuchProcess):
         pass
-    except psutil.AccessDenied:
-        return
     pid_file.unlink(missing_ok=True)
 
 
@@ -231,7 +231,7 @@ def _stop(data: Path) -> None:
     _run(data, "pg_ctl", "stop", "-w", "-m", "fast", "-t", str(_START_SECONDS), "-D", str(data / "postgres" / "data"))
 
 
-def _run(data: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(data: Path, program: str, *arguments: str, cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
     """Run one of PostgreSQL's programs, as another user where we are root. Output goes to files: a server that was
     started would keep a pipe open.
     """
@@ -243,7 +243,7 @@ def _run(data: Path, program: str, *arguments: str) -> subprocess.CompletedProce
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd="/", env=environment, check=False, **identity
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=environment, check=False, **identity
         )
         out.seek(0)
         err.seek(0)

@@ -165,6 +165,14 @@ def test_an_empty_key_is_no_key(api: Api, key: Any) -> None:
     assert works_done() == 2
 
 
+def pausing(started: threading.Event, go_on: threading.Event) -> Callable[[], None]:
+    def pause() -> None:
+        started.set()
+        go_on.wait(10)
+
+    return pause
+
+
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     result: list[Any] = []
 
@@ -196,7 +204,7 @@ def test_twenty_copies_at_once_do_the_work_once(api: Api) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_copy_waits_for_the_first_and_gives_its_answer(api: Api, working: Any) -> None:
     started, go_on = threading.Event(), threading.Event()
-    working(lambda: (started.set(), go_on.wait(10)))
+    working(pausing(started, go_on))
     first_thread, first = in_thread(lambda: api.send("test.work", {}, idempotency_key="k1"))
     assert started.wait(10)
     second_thread, second = in_thread(lambda: api.send("test.work", {}, idempotency_key="k1"))
@@ -237,7 +245,7 @@ def test_a_copy_of_one_that_fails_does_the_work_itself(api: Api, working: Any) -
 @pytest.mark.django_db(transaction=True)
 def test_a_copy_waits_no_longer_than_the_lock_timeout(api: Api, working: Any) -> None:
     started, go_on = threading.Event(), threading.Event()
-    working(lambda: (started.set(), go_on.wait(10)))
+    working(pausing(started, go_on))
     thread, _ = in_thread(lambda: api.send("test.work", {}, idempotency_key="k1"))
     assert started.wait(10)
     with connection.cursor() as cursor:
@@ -253,7 +261,7 @@ def test_a_copy_waits_no_longer_than_the_lock_timeout(api: Api, working: Any) ->
 @pytest.mark.django_db(transaction=True)
 def test_a_copy_of_long_work_is_told_that_it_is_running(api: Api, working: Any) -> None:
     started, go_on = threading.Event(), threading.Event()
-    working(lambda: (started.set(), go_on.wait(10)))
+    working(pausing(started, go_on))
     thread, first = in_thread(lambda: api.send("test.long_work", {}, idempotency_key="k1"))
     assert started.wait(10)
     assert read(api.send("test.long_work", {}, idempotency_key="k1"), 409)["code"] == "idempotency_in_progress"
@@ -310,7 +318,7 @@ def test_an_answer_is_stored_in_the_transaction_of_its_work(api: Api) -> None:
     api.http.raise_request_exception = False
     original = idempotency._keep
     try:
-        idempotency._keep = lambda *_: 1 / 0  # type: ignore[assignment, return-value]
+        idempotency._keep = lambda *_: 1 / 0  # type: ignore[assignment]
         read(api.send("test.work", {}, idempotency_key="k1"), 500)
     finally:
         idempotency._keep = original
