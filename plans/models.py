@@ -1,7 +1,7 @@
 """The catalogue: features, plans in versions, and the items of a plan."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -9,7 +9,14 @@ from django.db.models import F, Q
 
 from plans.intervals import Interval, IntervalUnit
 
-QUANTITY = {"max_digits": 30, "decimal_places": 10}
+
+class _Digits(TypedDict):
+    max_digits: int
+    decimal_places: int
+
+
+# The columns of quantities and money: 20 digits before the point, 10 after.
+QUANTITY: _Digits = {"max_digits": 30, "decimal_places": 10}
 
 
 class FeatureQuerySet(models.QuerySet["Feature"]):
@@ -20,6 +27,10 @@ class FeatureQuerySet(models.QuerySet["Feature"]):
     def listening_to(self, event_name: str) -> "FeatureQuerySet":
         """Metered features that a track of `event_name` fans out to."""
         return self.filter(type=Feature.Type.METERED, event_names__contains=[event_name])
+
+    def with_credit_costs(self) -> "FeatureQuerySet":
+        costs = CreditCost.objects.select_related("metered_feature")
+        return self.prefetch_related(models.Prefetch("credit_costs", costs))
 
 
 class Feature(models.Model):
@@ -39,7 +50,10 @@ class Feature(models.Model):
         help_text="Usage is spent and comes back with a reset. Off: a standing count, such as seats.",
     )
     event_names = ArrayField(
-        models.CharField(max_length=200), default=list, blank=True, help_text="Events that count as usage of this feature."
+        models.CharField(max_length=200),
+        default=list,
+        blank=True,
+        help_text="Events that count as usage of this feature.",
     )
     display_singular = models.CharField(max_length=100, blank=True, default="")
     display_plural = models.CharField(max_length=100, blank=True, default="")
@@ -100,7 +114,10 @@ class BasePrice(models.Model):
     """A fixed price per interval, paid in advance; abstract, shared by plans and the subscriptions made from them."""
 
     price_amount = models.DecimalField(
-        **QUANTITY, null=True, blank=True, help_text="In major units of the currency (30 is thirty dollars). Empty: none."
+        **QUANTITY,
+        null=True,
+        blank=True,
+        help_text="In major units of the currency (30 is thirty dollars). Empty: none.",
     )
     price_interval = models.CharField(max_length=20, choices=IntervalUnit, blank=True, default="")
     price_interval_count = models.PositiveSmallIntegerField(default=1)
@@ -115,7 +132,8 @@ class BasePrice(models.Model):
 
 
 class PlanQuerySet(models.QuerySet["Plan"]):
-    def latest(self) -> "PlanQuerySet":
+    def newest(self) -> "PlanQuerySet":
+        """The latest version of each plan."""
         return self.filter(is_latest=True)
 
     def live(self) -> "PlanQuerySet":
@@ -127,9 +145,8 @@ class PlanQuerySet(models.QuerySet["Plan"]):
         return self.live().filter(auto_enable=True)
 
     def with_items(self) -> "PlanQuerySet":
-        return self.prefetch_related(
-            models.Prefetch("items", PlanItem.objects.select_related("feature", "entity_feature").order_by("position", "pk"))
-        )
+        items = PlanItem.objects.select_related("feature", "entity_feature").order_by("position", "pk")
+        return self.prefetch_related(models.Prefetch("items", items))
 
 
 class Plan(BasePrice):
@@ -150,9 +167,14 @@ class Plan(BasePrice):
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True, default="")
     group = models.CharField(
-        max_length=100, blank=True, default="", help_text="A customer or entity holds at most one main plan of a group."
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="A customer or entity holds at most one main plan of a group.",
     )
-    is_add_on = models.BooleanField("add-on", default=False, help_text="Stands beside the main plan and replaces nothing.")
+    is_add_on = models.BooleanField(
+        "add-on", default=False, help_text="Stands beside the main plan and replaces nothing."
+    )
     auto_enable = models.BooleanField(default=False, help_text="Attached when a customer is created.")
     trial_length = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no free trial.")
     trial_unit = models.CharField(max_length=10, choices=TrialUnit, blank=True, default="")
@@ -231,18 +253,25 @@ class ItemTerms(models.Model):
     position = models.PositiveSmallIntegerField(default=0)
     included = models.DecimalField(**QUANTITY, default=Decimal(0))
     unlimited = models.BooleanField(default=False)
+    pooled = models.BooleanField(default=False, help_text="What entities are granted adds to one shared balance.")
     reset_interval = models.CharField(max_length=20, choices=IntervalUnit, blank=True, default="")
     reset_interval_count = models.PositiveSmallIntegerField(default=1)
-    price_amount = models.DecimalField(**QUANTITY, null=True, blank=True, help_text="Per billing units, in major units.")
+    price_amount = models.DecimalField(
+        **QUANTITY, null=True, blank=True, help_text="Per billing units, in major units."
+    )
     tiers = models.JSONField(
-        default=list, blank=True, help_text='[{"to": "100" or "inf", "amount": "0.5", "flat_amount": "0"}], decimals as text.'
+        default=list,
+        blank=True,
+        help_text='[{"to": "100" or "inf", "amount": "0.5", "flat_amount": "0"}], decimals as text.',
     )
     tier_behavior = models.CharField(max_length=20, choices=TierBehavior, blank=True, default="")
     price_interval = models.CharField(max_length=20, choices=IntervalUnit, blank=True, default="")
     price_interval_count = models.PositiveSmallIntegerField(default=1)
     billing_units = models.DecimalField(**QUANTITY, default=Decimal(1))
     billing_method = models.CharField(max_length=20, choices=BillingMethod, blank=True, default="")
-    max_purchase = models.DecimalField(**QUANTITY, null=True, blank=True, help_text="Most units beyond the included ones.")
+    max_purchase = models.DecimalField(
+        **QUANTITY, null=True, blank=True, help_text="Most units beyond the included ones."
+    )
     on_increase = models.CharField(max_length=30, choices=OnIncrease, blank=True, default="")
     on_decrease = models.CharField(max_length=30, choices=OnDecrease, blank=True, default="")
     has_rollover = models.BooleanField(default=False)
@@ -255,10 +284,10 @@ class ItemTerms(models.Model):
         abstract = True
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "feature_id", "entity_feature_id", "position", "included", "unlimited", "reset_interval", "reset_interval_count",
-        "price_amount", "tiers", "tier_behavior", "price_interval", "price_interval_count", "billing_units", "billing_method",
-        "max_purchase", "on_increase", "on_decrease", "has_rollover", "rollover_max", "rollover_max_percentage",
-        "rollover_expiry", "rollover_expiry_length",
+        "feature_id", "entity_feature_id", "position", "included", "unlimited", "pooled", "reset_interval",
+        "reset_interval_count", "price_amount", "tiers", "tier_behavior", "price_interval", "price_interval_count",
+        "billing_units", "billing_method", "max_purchase", "on_increase", "on_decrease", "has_rollover", "rollover_max",
+        "rollover_max_percentage", "rollover_expiry", "rollover_expiry_length",
     )  # fmt: skip
 
     def terms(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from config.api import encode
+
 
 class TextField(serializers.Field[str, Any, str, Any]):
     """A string of at most `max_length` characters; `blank=False` asks for something visible."""
@@ -76,3 +78,47 @@ class Shape(serializers.Serializer[Any]):
 
 def _takes_null(field: serializers.Field[Any, Any, Any, Any] | None) -> bool:
     return field is not None and field.allow_null
+
+
+class MetadataField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """An object of the application's own, kept as it is; at most `most` bytes of JSON."""
+
+    def __init__(self, *, most: int = 16_000, **options: Any) -> None:
+        super().__init__(**options)
+        self.most = most
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("must be an object.")
+        kept: dict[str, Any] = _kept(data)
+        if len(encode(kept)) > self.most:
+            raise serializers.ValidationError(f"must be at most {self.most} bytes of JSON.")
+        return kept
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+def _kept(value: Any) -> Any:
+    """The same JSON with numbers that the database's JSON can hold; nothing is ever computed with them."""
+    if isinstance(value, dict):
+        return {key: _kept(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_kept(inner) for inner in value]
+    if isinstance(value, Decimal):
+        number = float(value)
+        if number in (float("inf"), float("-inf")):
+            raise serializers.ValidationError("holds a number that is too big.")
+        return number
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        raise serializers.ValidationError("holds a number that is too big.")
+    return value
+
+
+class ManyField(serializers.ListField):
+    """A list of `child`, with a bound on its length and sentences of our own."""
+
+    default_error_messages = {"not_a_list": "must be a list.", "max_length": "must have at most {max_length} entries."}
+
+    def __init__(self, *, most: int, **options: Any) -> None:
+        super().__init__(max_length=most, **options)

@@ -4,6 +4,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
+
+from config.api import milliseconds
+from plans import wording
+from plans.models import Feature, ItemTerms, Plan
+
 _CONTROL_KEYS: dict[str, tuple[str, ...]] = {
     "usage_limits": ("feature_id", "enabled", "limit", "interval", "anchor", "filter", "source"),
     "spend_limits": ("feature_id", "enabled", "limit_type", "overage_limit", "skip_overage_billing", "source"),
@@ -28,3 +34,134 @@ def billing_controls(stored: dict[str, Any], usage: Sequence[Decimal | None] = (
 def _control(kind: str, entry: dict[str, Any]) -> dict[str, Any]:
     shown = {key: entry.get(key) for key in _CONTROL_KEYS[kind]}
     return {key: Decimal(value) if key in _NUMBERS and value is not None else value for key, value in shown.items()}
+
+
+def feature(row: Feature) -> dict[str, Any]:
+    """A feature; its credit costs should be prefetched."""
+    costs = sorted(row.credit_costs.all(), key=lambda cost: cost.metered_feature.slug) if row.is_credit_system else None
+    display = {"singular": row.display_singular or None, "plural": row.display_plural or None}
+    return {
+        "id": row.slug,
+        "name": row.name,
+        "type": row.type,
+        "consumable": row.consumable,
+        "event_names": row.event_names,
+        "credit_schema": costs
+        and [{"metered_feature_id": cost.metered_feature.slug, "credit_cost": cost.cost} for cost in costs],
+        "model_markups": None,
+        "default_markup": None,
+        "provider_markups": None,
+        "display": display if any(display.values()) else None,
+        "archived": row.archived_at is not None,
+    }
+
+
+def plan(row: Plan, eligibility: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One version of a plan; its items should be prefetched in order."""
+    return {
+        "id": row.slug,
+        "name": row.name,
+        "description": row.description or None,
+        "group": row.group or None,
+        "version": row.version,
+        "add_on": row.is_add_on,
+        "auto_enable": row.auto_enable,
+        "price": _base_price(row),
+        "items": [plan_item(item) for item in row.items.all()],
+        "free_trial": _trial(row),
+        "created_at": milliseconds(row.created_at),
+        "env": settings.ENVIRONMENT,
+        "archived": row.archived_at is not None,
+        "base_variant_id": None,
+        "variant_details": None,
+        "config": {"ignore_past_due": row.ignore_past_due},
+        "billing_controls": billing_controls(row.billing_controls),
+        "metadata": row.metadata,
+        "licenses": [],
+        "customer_eligibility": eligibility,
+    }
+
+
+def _base_price(row: Plan) -> dict[str, Any] | None:
+    if row.price_amount is None:
+        return None
+    return {
+        "amount": row.price_amount,
+        "interval": row.price_interval,
+        "interval_count": row.price_interval_count,
+        "additional_currencies": None,
+        "display": _display(wording.base_price(row, settings.CURRENCY)),
+    }
+
+
+def _trial(row: Plan) -> dict[str, Any] | None:
+    if row.trial_length is None:
+        return None
+    return {
+        "duration_length": row.trial_length,
+        "duration_type": row.trial_unit,
+        "card_required": row.trial_card_required,
+        "on_end": row.trial_on_end,
+    }
+
+
+def plan_item(item: ItemTerms) -> dict[str, Any]:
+    """An item of a plan or subscription."""
+    return {
+        "feature_id": item.feature.slug,
+        "feature": None,
+        "entity_feature_id": item.entity_feature.slug if item.entity_feature else None,
+        "included": item.included,
+        "unlimited": item.unlimited,
+        "pooled": item.pooled,
+        "reset": _interval(item.reset_interval, item.reset_interval_count) if item.reset_interval else None,
+        "price": item_price(item),
+        "proration": {"on_increase": item.on_increase, "on_decrease": item.on_decrease} if item.on_increase else None,
+        "rollover": _rollover(item),
+        "display": _display(wording.item(item, settings.CURRENCY)),
+    }
+
+
+def item_price(item: ItemTerms) -> dict[str, Any] | None:
+    """What more of an item's feature costs; None when it can't be bought."""
+    if not item.is_priced:
+        return None
+    return {
+        "amount": item.price_amount,
+        "additional_currencies": None,
+        "tiers": [_tier(tier) for tier in item.tiers] or None,
+        "tier_behavior": item.tier_behavior or None,
+        **_interval(item.price_interval, item.price_interval_count),
+        "billing_units": item.billing_units,
+        "billing_method": item.billing_method,
+        "max_purchase": item.max_purchase,
+    }
+
+
+def _tier(tier: dict[str, str]) -> dict[str, Any]:
+    return {
+        "to": "inf" if tier["to"] == "inf" else Decimal(tier["to"]),
+        "amount": Decimal(tier["amount"]),
+        "flat_amount": Decimal(tier["flat_amount"]),
+        "additional_currencies": None,
+    }
+
+
+def _rollover(item: ItemTerms) -> dict[str, Any] | None:
+    if not item.has_rollover:
+        return None
+    return {
+        "max": item.rollover_max,
+        "max_percentage": item.rollover_max_percentage,
+        "expiry_duration_type": item.rollover_expiry,
+        "expiry_duration_length": item.rollover_expiry_length,
+    }
+
+
+def _interval(unit: str, count: int) -> dict[str, Any]:
+    return {"interval": unit, "interval_count": count}
+
+
+def _display(texts: tuple[str, str]) -> dict[str, Any]:
+    primary, secondary = texts
+    return {"primary_text": primary, "secondary_text": secondary or None}

@@ -1,0 +1,1 @@
+"""What is sold, and how it may be changed: features, plans in versions, and whole catalogues pushed at once."""
