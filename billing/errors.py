@@ -56,3 +56,39 @@ class SeatsAreBilled(Exception):
         super().__init__(balance_pk, by)
         self.balance_pk = balance_pk
         self.by = by
+
+
+class PlanAlreadyAttached(DomainError):
+    code, status = "plan_already_attached", 409
+
+    def __init__(self, plan: str) -> None:
+        super().__init__(f"{plan} is the plan held here already. Take a cancellation back with cancel_action uncancel.")
+
+
+class SubscriptionNotFound(DomainError):
+    code, status = "cus_product_not_found", 404
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(f"No active or scheduled plan matches {wanted}. Look at subscriptions in customers.get.")
+
+
+class PaymentDeclined(DomainError):
+    code, status = "payment_declined", 402
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why} Nothing was changed.")
+
+
+class SeatLimitReached(DomainError):
+    code, status = "feature_limit_reached", 400
+
+    def __init__(self, feature_id: str) -> None:
+        super().__init__(f"The plan allows no more {feature_id}. Free one, or change the plan.")
+
+
+class NothingToPay(DomainError):
+    code, status = "nothing_to_pay", 400
+
+
+class StateMoved(DomainError):
+    code, status = "state_moved", 409

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from plans.catalog.specs import ItemSpec
+
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True):
     """How many units of a prepaid feature are wanted in all, the included ones counted."""
@@ -44,8 +46,8 @@ class Customize(msgspec.Struct, frozen=True, kw_only=True):
     """Terms of one attachment that differ from the plan's. UNSET: as in the plan; None: taken away."""
 
     price: BasePrice | msgspec.UnsetType | None = msgspec.UNSET
-    items: list[dict[str, Any]] | None = None  # item terms by field name, features by slug; replaces all items
-    add_items: list[dict[str, Any]] = []
+    items: list[ItemSpec] | None = None  # replaces all items
+    add_items: list[ItemSpec] = []
     remove_items: list[ItemFilter] = []
     free_trial: Trial | msgspec.UnsetType | None = msgspec.UNSET
     billing_controls: dict[str, Any] | None = None

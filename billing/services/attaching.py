@@ -1,0 +1,483 @@
+"""What attaching a plan comes to: setup reads, compute decides; billing.services.operations carries it out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from billing import changes, proration
+from billing.changes import Kind, Schedule, Terms
+from billing.errors import PlanAlreadyAttached
+from billing.models import Subscription
+from billing.outcomes import Cancellation, Checkout, End, NewCycle, NextCycle, Outcome, Start
+from billing.processors import get_processor
+from billing.proration import Holding, Line
+from billing.services import drafts, holdings
+from billing.services.requests import Attach, Trial
+from config.errors import InvalidRequest
+from entities.models import Customer
+from entities.subject import Subject
+from plans.intervals import Interval, IntervalUnit, boundary, next_boundary
+from plans.models import Plan
+
+ZERO = Decimal(0)
+_LIVE = (Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
+_FIRST_CYCLE = Interval(IntervalUnit.MONTH)
+
+
+@dataclass(slots=True)
+class Setup:
+    """What is there when a plan is attached, read under the customer's lock."""
+
+    subject: Subject
+    request: Attach
+    at: datetime
+    currency: str
+    plan: Plan
+    new: Holding
+    terms: Terms
+    current: Holding | None  # the main plan of the scope and group, live
+    scheduled: list[Subscription]  # waiting in the scope and group
+    joined: Holding | None  # a live paid plan of the scope, whose processor subscription the new one shares
+    others_paid: bool  # another live paid plan counts its cycles from the customer's anchor
+    live_in_scope: list[Holding]
+    removed: list[Holding]
+    has_card: bool
+    trial: Trial | None
+    is_update: bool  # the terms of `current` change, the plan stays
+
+    @property
+    def customer(self) -> Customer:
+        return self.subject.customer
+
+    @property
+    def is_main(self) -> bool:
+        return not self.new.subscription.is_add_on and not self.new.subscription.is_one_off
+
+    @property
+    def is_upgrade(self) -> bool:
+        return self.current is not None and changes.is_upgrade(terms(self.current), self.terms)
+
+
+def terms(holding: Holding) -> Terms:
+    """The prices of a holding."""
+    return changes.terms_of(holding.subscription, holding.items)
+
+
+def setup(
+    subject: Subject, request: Attach, *, at: datetime, currency: str, predecessor: Holding | None = None
+) -> Setup:
+    """Read what is there; raises what is wrong with the request.
+
+    `predecessor` is a plan that the new one replaces although it is the same plan (an update of its terms).
+    """
+    plan = drafts.plan(request.plan, request.version)
+    in_scope = [
+        row
+        for row in holdings.rows(subject.customer).filter(entity=subject.entity).current_or_scheduled()
+        if not row.is_one_off
+    ]
+    live = holdings.load([row for row in in_scope if row.status in _LIVE], at=at)
+    current = predecessor
+    if current is None and not plan.is_add_on:
+        current = next((h for h in live if h.subscription.group == plan.group and not h.subscription.is_add_on), None)
+    new = drafts.holding(
+        subject, plan, customize=request.customize, quantities=request.quantities, at=at, carried=current
+    )
+    if new.subscription.is_one_off and predecessor is None:
+        current = None
+    scheduled = [
+        row
+        for row in in_scope
+        if row.status == Subscription.Status.SCHEDULED
+        and row.group == plan.group
+        and not row.is_add_on
+        and not plan.is_add_on
+        and not new.subscription.is_one_off
+    ]
+    joined = next((h for h in live if h.subscription.is_paid and not h.subscription.has_own_cycle), None)
+    paid_elsewhere = (
+        Subscription.objects.filter(customer=subject.customer, is_paid=True, has_own_cycle=False).live()
+    )
+    if current is not None:
+        paid_elsewhere = paid_elsewhere.exclude(pk=current.subscription.pk)
+        holdings.expect_seats(new, current, subject)
+    else:
+        holdings.expect_seats(new, None, subject)
+    found = Setup(
+        subject=subject,
+        request=request,
+        at=at,
+        currency=currency,
+        plan=plan,
+        new=new,
+        terms=terms(new),
+        current=current,
+        scheduled=scheduled,
+        joined=joined,
+        others_paid=paid_elsewhere.exists(),
+        live_in_scope=live,
+        removed=_removed(request, live, plan),
+        has_card=_has_card(subject.customer),
+        trial=None,
+        is_update=predecessor is not None,
+    )
+    _validate(found)
+    found.trial = _trial(found)
+    return found
+
+
+def compute(found: Setup) -> Outcome:
+    """What the attachment comes to."""
+    schedule = _schedule(found)
+    if found.request.starts_at is not None and found.request.starts_at > found.at:
+        return _scheduled(found, found.request.starts_at)
+    if schedule is Schedule.END_OF_CYCLE and found.current is not None and found.current.subscription.is_paid:
+        return _scheduled(found, end_of_cycle(found.current, found.at))
+    return _immediate(found)
+
+
+def end_of_cycle(holding: Holding, at: datetime) -> datetime:
+    """Where the longest interval that is paid for ends; the trial's end during a trial (spec billing 2.5)."""
+    subscription = holding.subscription
+    if subscription.is_trialing(at) and subscription.trial_ends_at is not None:
+        return subscription.trial_ends_at
+    longest = terms(holding).longest
+    if longest is None or subscription.billing_cycle_anchor is None:
+        return at
+    return next_boundary(subscription.billing_cycle_anchor, longest, at)
+
+
+def first_period(holding: Holding, at: datetime) -> None:
+    """Set the period that runs at `at`: the shortest interval around it, or the trial."""
+    subscription = holding.subscription
+    if subscription.is_trialing(at):
+        subscription.current_period_start, subscription.current_period_end = at, subscription.trial_ends_at
+        return
+    shortest = terms(holding).shortest
+    if shortest is None or subscription.billing_cycle_anchor is None:
+        return
+    period = proration.Period(*proration.period_around(subscription.billing_cycle_anchor, shortest, at))
+    subscription.current_period_start, subscription.current_period_end = max(period.start, at), period.end
+
+
+def next_cycle(holding: Holding, *, currency: str) -> NextCycle | None:
+    """The invoice at the end of the running period, what will be used until then left out."""
+    end = holding.subscription.current_period_end
+    if end is None or not holding.subscription.is_paid:
+        return None
+    usage = [(holding, item) for item in holding.items if item.is_usage_based and not item.bills_seats_at_once]
+    return NextCycle(end, proration.renewal_lines(holding, at=end, currency=currency), usage)
+
+
+def _removed(request: Attach, live: list[Holding], plan: Plan) -> list[Holding]:
+    removed = []
+    for slug in request.remove_plans:
+        if slug == plan.slug:
+            raise InvalidRequest(f"remove_plan_ids: {slug} is the plan being attached. Leave it out.")
+        holding = next((holding for holding in live if holding.subscription.plan.slug == slug), None)
+        if holding is None:
+            raise InvalidRequest(
+                f"remove_plan_ids: {slug} is not active here.", code="cus_product_not_found", status=404
+            )
+        removed.append(holding)
+    return removed
+
+
+def _has_card(customer: Customer) -> bool:
+    return bool(customer.processor_id) and get_processor().payment_method(customer.processor_id) is not None
+
+
+def _validate(found: Setup) -> None:
+    request, current, plan = found.request, found.current, found.plan
+    if current is not None and not found.is_update and current.subscription.plan.slug == plan.slug:
+        same_version = request.version is None or request.version == current.subscription.plan.version
+        if same_version and not request.customize.changes_terms:
+            raise PlanAlreadyAttached(plan.name)
+    if request.currency and found.customer.currency and request.currency.lower() != found.customer.currency:
+        raise InvalidRequest(
+            f"currency: this customer pays in {found.customer.currency}, not {request.currency}.",
+            code="currency_mismatch",
+        )
+    is_past = request.starts_at is not None and request.starts_at < found.at
+    if is_past and (current is not None or not found.new.subscription.is_paid):
+        raise InvalidRequest("starts_at lies in the past, which only a first paid plan can. Leave it out.")
+    if request.ends_at is not None and request.ends_at <= (request.starts_at or found.at):
+        raise InvalidRequest("ends_at must lie after the start.")
+    if request.anchor is not None and request.anchor < found.at:
+        raise InvalidRequest('billing_cycle_anchor must be "now" or lie ahead.')
+    if request.new_billing_subscription is False and found.joined is None and found.new.subscription.is_paid:
+        raise InvalidRequest(
+            "new_billing_subscription is false, but there is no active paid recurring subscription. Leave it out."
+        )
+
+
+def _schedule(found: Setup) -> Schedule:
+    asked = Schedule(found.request.schedule) if found.request.schedule else None
+    current = terms(found.current) if found.current is not None else None
+    return changes.decide(current, found.terms, asked=asked)
+
+
+# -- trials (spec billing 7) --
+
+
+def _trial(found: Setup) -> Trial | None:
+    """The trial to start now; None for none. An object in the request is a fresh one, whatever was had before."""
+    given = found.request.customize.free_trial
+    if given is not msgspec.UNSET:
+        return given
+    if found.is_update or (found.joined is not None and not found.is_upgrade):
+        return None  # the state of the subscription that goes on counts
+    trial = drafts.trial_of(found.plan, found.request.customize)
+    return None if trial is None or _had_trial(found) else trial
+
+
+def _had_trial(found: Setup) -> bool:
+    """Once per plan and scope, whatever became of it; a fingerprint counts for all customers that share it."""
+    had = Subscription.objects.filter(plan__slug=found.plan.slug, trial_ends_at__isnull=False)
+    if had.filter(customer=found.customer, entity=found.subject.entity).exists():
+        return True
+    fingerprint = found.customer.fingerprint
+    return bool(fingerprint) and had.filter(customer__fingerprint=fingerprint).exclude(customer=found.customer).exists()
+
+
+def trial_end(trial: Trial, at: datetime) -> datetime:
+    """When a trial that starts at `at` is over."""
+    return boundary(at, Interval(IntervalUnit(trial.unit)), trial.length)
+
+
+def _set_trial(found: Setup) -> None:
+    new = found.new.subscription
+    if found.trial is not None:
+        new.trial_ends_at = trial_end(found.trial, found.at)
+        new.trial_card_required = found.trial.card_required
+        new.trial_on_end = found.trial.on_end
+    elif found.request.customize.free_trial is msgspec.UNSET:
+        source = found.current if found.is_update else None if found.is_upgrade else found.joined
+        if source is not None and source.subscription.is_trialing(found.at) and new.is_paid:
+            new.trial_ends_at = source.subscription.trial_ends_at
+            new.trial_card_required = source.subscription.trial_card_required
+
+
+# -- at once --
+
+
+def _immediate(found: Setup) -> Outcome:
+    new, at = found.new.subscription, found.at
+    outcome = Outcome(at=at, currency=found.currency, intent="attach")
+    _set_trial(found)
+    _set_cycle(found, outcome)
+    trialing = new.is_trialing(at)
+    if found.current is not None:
+        if found.trial is not None and found.trial.on_end == "revert":
+            outcome.pauses.append(found.current.subscription)
+        else:
+            outcome.ends.append(End(found.current.subscription, f"{found.plan.name} took its place"))
+    outcome.ends += [End(holding.subscription, "Removed with a change") for holding in found.removed]
+    outcome.deletes += found.scheduled
+    outcome.starts.append(
+        Start(
+            found.new,
+            found.current.subscription if found.current else None,
+            found.request.carry.balances,
+            found.request.carry.usages,
+        )
+    )
+    outcome.lines = _lines(found, outcome)
+    outcome.leaves_invoice = trialing and new.is_paid
+    outcome.next_cycle = next_cycle(found.new, currency=found.currency)
+    if outcome.next_cycle and trialing and found.joined is not None and found.joined.subscription.is_trialing(at):
+        both = [h for h in found.live_in_scope if h.subscription.is_paid and h is not found.current]
+        for holding in both:
+            more = next_cycle(holding, currency=found.currency)
+            outcome.next_cycle.lines = [*(more.lines if more else []), *outcome.next_cycle.lines]
+    if not found.request.bills:
+        outcome.lines, outcome.leaves_invoice = [], False
+    outcome.checkout = _checkout(found, outcome)
+    return outcome
+
+
+def _set_cycle(found: Setup, outcome: Outcome) -> None:
+    """The anchor of the new subscription, and of the customer where this is the first paid plan (spec billing 4)."""
+    new, at, current = found.new.subscription, found.at, found.current
+    if found.request.subscription_id:
+        new.public_id = found.request.subscription_id
+    new.ends_at = found.request.ends_at
+    new.metadata = dict(found.request.metadata)
+    new.auto_enabled = found.request.auto_enabled
+    mode = found.request.invoice_mode
+    new.sends_invoice = mode is not None and mode.enabled
+    new.net_terms_days = mode.net_terms_days if mode is not None else None
+    if not new.is_paid:
+        if current is not None and not current.subscription.is_paid and not new.is_one_off:
+            new.billing_cycle_anchor = current.subscription.billing_cycle_anchor or current.subscription.started_at
+        return
+    new.billing_cycle_anchor = _anchor(found)
+    switches_paid = current is not None and current.subscription.is_paid
+    separate = bool(found.request.new_billing_subscription) and (found.joined is not None or found.others_paid)
+    if switches_paid and current is not None:
+        new.has_own_cycle = current.subscription.has_own_cycle
+    elif separate and (current is None or found.others_paid):
+        new.has_own_cycle = True
+    if not new.has_own_cycle and not found.others_paid:
+        outcome.customer_anchor = new.billing_cycle_anchor
+    first_period(found.new, at)
+
+
+def _anchor(found: Setup) -> datetime:
+    new, at, current, request = found.new.subscription, found.at, found.current, found.request
+    if request.anchor is not None:
+        return request.anchor
+    if request.starts_at is not None:
+        return request.starts_at
+    if new.is_trialing(at) and new.trial_ends_at is not None:
+        return new.trial_ends_at
+    if current is not None and current.subscription.is_paid:
+        trial_is_cut = current.subscription.is_trialing(at)
+        return at if trial_is_cut else current.anchor
+    if request.new_billing_subscription and (found.joined is not None or found.others_paid):
+        return at
+    if found.joined is not None:
+        return found.joined.anchor
+    if found.others_paid and found.customer.billing_cycle_anchor is not None:
+        return found.customer.billing_cycle_anchor
+    return at
+
+
+def _lines(found: Setup, outcome: Outcome) -> list[Line]:
+    """Overage of the outgoing plan, then credits, then charges (spec billing 6.2)."""
+    new, at, currency, request = found.new, found.at, found.currency, found.request
+    outgoing = [holding for holding in [found.current, *found.removed] if holding is not None]
+    if request.custom_lines is not None:
+        return [
+            proration.custom_line(new.subscription, amount=line.amount, description=line.description, currency=currency)
+            for line in request.custom_lines
+        ]
+    resets_cycle = request.anchor is not None
+    if not request.prorates and not resets_cycle:
+        if found.current is not None and not found.current.subscription.is_paid and new.subscription.is_paid:
+            raise InvalidRequest('proration_behavior "none" would leave a paid plan unpaid. Leave it out.')
+        if found.current is not None or found.joined is not None:
+            return []
+    lines = []
+    for holding in outgoing:
+        if request.carry.usages is None and not holding.subscription.is_trialing(at):
+            lines += proration.usage_lines(holding, at=at, currency=currency, everything=True, with_seats=False)
+        lines += proration.pending_lines(holding)
+    credits_ = [
+        line
+        for holding in outgoing
+        for line in proration.credit_lines(
+            holding, at=at, currency=currency, whole_cycles_only=resets_cycle and not request.prorates
+        )
+    ]
+    charges = _charges(found)
+    if resets_cycle and found.joined is not None:
+        _move_siblings(found, outcome, credits_, charges)
+    return [*lines, *credits_, *charges]
+
+
+def _charges(found: Setup) -> list[Line]:
+    new, at = found.new, found.at
+    if new.subscription.is_paid and not new.subscription.is_trialing(at):
+        start = found.request.starts_at or at
+        if start < at:
+            return _since(new, start, at, found.currency)
+        return proration.first_lines(new, at=at, currency=found.currency)
+    one_offs = [price for price in proration.advances(new) if price.interval is None]
+    return proration.without_empty(
+        proration.charge(new.subscription, price, price.amount, None, found.currency) for price in one_offs
+    )
+
+
+def _since(new: Holding, start: datetime, at: datetime, currency: str) -> list[Line]:
+    """A backdated start: every cycle from then until the one that runs now, whole."""
+    lines = proration.first_lines(new, at=start, currency=currency, whole=True)
+    intervals = {price.interval for price in proration.advances(new) if price.interval is not None}
+    shortest = min(intervals, key=lambda interval: interval.months, default=_FIRST_CYCLE)
+    moment = next_boundary(start, shortest, start)
+    while moment <= at:
+        lines += proration.renewal_lines(new, at=moment, currency=currency)
+        moment = next_boundary(start, shortest, moment)
+    return lines
+
+
+def _move_siblings(found: Setup, outcome: Outcome, credits_: list[Line], charges: list[Line]) -> None:
+    """With another anchor, the plans that share the processor subscription move too."""
+    replaced = {end.subscription.pk for end in outcome.ends}
+    for holding in found.live_in_scope:
+        row = holding.subscription
+        if row.pk in replaced or not row.is_paid or row.has_own_cycle:
+            continue
+        credits_ += proration.credit_lines(holding, at=found.at, currency=found.currency)
+        move(holding, outcome, anchor=found.new.anchor, charges=charges)
+
+
+def move(holding: Holding, outcome: Outcome, *, anchor: datetime, charges: list[Line]) -> None:
+    """Count a holding's cycles from another anchor from now on, and charge the cycle that begins."""
+    shortest = terms(holding).shortest
+    if shortest is None:
+        return
+    before = holding.subscription.billing_cycle_anchor
+    holding.subscription.billing_cycle_anchor = anchor
+    start, end = proration.period_around(anchor, shortest, outcome.at)
+    charges += proration.first_lines(holding, at=outcome.at, currency=outcome.currency)
+    outcome.cycles.append(NewCycle(holding.subscription, anchor, max(start, outcome.at), end))
+    holding.subscription.billing_cycle_anchor = before
+
+
+def _checkout(found: Setup, outcome: Outcome) -> Checkout | None:
+    """Which page the customer has to pay on, if any (spec billing 14.1)."""
+    request, new = found.request, found.new.subscription
+    mode = request.redirect_mode
+    sends = request.invoice_mode is not None and request.invoice_mode.enabled
+    if mode == "never" or sends or found.terms.kind is Kind.FREE or not request.bills:
+        return None
+    if mode == "always":
+        return Checkout.OWN if found.joined is not None else Checkout.STRIPE
+    if found.has_card or (found.joined is not None and new.is_paid):
+        return None
+    if new.is_trialing(found.at) and not new.trial_card_required:
+        return None
+    if new.is_one_off and outcome.total <= 0:
+        return None
+    return Checkout.STRIPE
+
+
+# -- later --
+
+
+def _scheduled(found: Setup, start: datetime) -> Outcome:
+    """The new plan waits until `start`; the current one stays until then, and costs nothing more (spec billing 2.5)."""
+    new, current = found.new.subscription, found.current
+    one_off = [item for item in found.new.items if item.is_prepaid and item.billed_every is None]
+    if any(item.quantity > item.included for item in one_off):
+        raise InvalidRequest(
+            "feature_quantities: a quantity that is paid once can't be bought with a scheduled change. "
+            "Leave it out, or attach with plan_schedule immediate."
+        )
+    outcome = Outcome(at=found.at, currency=found.currency, intent="attach")
+    outcome.deletes += found.scheduled
+    if found.request.subscription_id:
+        new.public_id = found.request.subscription_id
+    new.status = Subscription.Status.SCHEDULED
+    new.started_at = start
+    new.ends_at = found.request.ends_at
+    new.metadata = dict(found.request.metadata)
+    if current is not None:
+        ends_before = current.subscription.ends_at
+        if ends_before is None or ends_before != start or current.subscription.canceled_at is None:
+            outcome.cancellations.append(Cancellation(current.subscription, start))
+        new.billing_cycle_anchor = current.subscription.billing_cycle_anchor
+        new.has_own_cycle = current.subscription.has_own_cycle and new.is_paid
+    elif new.is_paid:
+        new.billing_cycle_anchor = found.customer.billing_cycle_anchor if found.others_paid else start
+    outcome.schedules.append(found.new)
+    if new.is_paid and new.billing_cycle_anchor is not None:
+        lines = proration.first_lines(found.new, at=start, currency=found.currency)
+        usage = [(found.new, item) for item in found.new.items if item.is_usage_based]
+        outcome.next_cycle = NextCycle(start, lines, usage)
+    else:
+        outcome.next_cycle = NextCycle(start, [])
+    return outcome

@@ -1,0 +1,241 @@
+"""Carrying out what was computed: written down first, then the money, then our rows, then the processor's subscription.
+
+No database transaction is open while the processor is called. A process that dies in between leaves the operation
+pending; billing.services.recovery computes it again and comes through here once more, and every call to the processor
+carries a key made from the operation, so that nothing is charged twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from django.db import transaction
+
+from billing.errors import PaymentDeclined
+from billing.models import Invoice, InvoiceLine, Operation, Subscription
+from billing.outcomes import Outcome
+from billing.processors import Collection, Problem, ProcessorInvoice, get_processor
+from billing.services import applying, invoices, syncing
+from config.actor import Actor
+from entities.models import Customer, Entity
+
+# How long a payment that a change waits for may take (spec billing 14.3).
+PATIENCE = timedelta(minutes=10)
+
+
+class Unpaid(Enum):
+    """What becomes of a change whose invoice could not be paid at once."""
+
+    WAITS = "waits"  # nothing is granted until it is paid
+    REFUSED = "refused"  # nothing is left behind
+    GOES_ON = "goes on"  # renewals: granted, and past due
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Whose change it is, who asks, how its invoice is collected; `work` is done in the transaction of the change."""
+
+    customer: Customer
+    entity: Entity | None
+    kind: Operation.Kind
+    cause: Invoice.Cause
+    actor: Actor
+    request: dict[str, Any]
+    unpaid: Unpaid = Unpaid.WAITS
+    collection: Collection = Collection.CARD
+    granted_unpaid: bool = False  # `enable_plan_immediately`
+    net_terms_days: int | None = None
+    work: Callable[[int | None], Any] | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of it. `problem` says why the customer has to act, `payment_url` where."""
+
+    outcome: Outcome
+    operation: Operation | None = None
+    invoice: Invoice | None = None
+    problem: Problem | None = None
+    payment_url: str | None = None
+    made: Any = None  # what `work` returned
+
+
+def carry_out(job: Job, outcome: Outcome, *, operation: Operation | None = None) -> Result:
+    """Do it; the caller holds the customer's turn. Raises PaymentDeclined where nothing may wait for payment."""
+    operation = operation or write_down(job, outcome)
+    result = Result(outcome, operation)
+    collected = None
+    if outcome.leaves_invoice or outcome.total:
+        collected = _collect(job, outcome, operation)
+        result.problem = collected.problem
+        is_waiting = collected.status != "paid" and job.unpaid is not Unpaid.GOES_ON and not job.granted_unpaid
+        if is_waiting and job.unpaid is Unpaid.REFUSED:
+            _refuse(operation, collected, outcome)
+        if is_waiting:
+            _wait(job, outcome, operation, collected, result)
+            return result
+    with transaction.atomic():
+        customer = Customer.objects.locked().get(pk=job.customer.pk)
+        result.made = job.work(operation.pk) if job.work else None
+        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
+        lines: list[InvoiceLine] = []
+        if outcome.lines or collected is not None:
+            result.invoice = invoices.write(
+                customer=customer,
+                entity=job.entity,
+                operation=operation,
+                cause=job.cause,
+                currency=outcome.currency,
+                lines=outcome.lines,
+                at=outcome.at,
+                collected=collected,
+                net_terms_days=job.net_terms_days,
+            )
+            lines = list(result.invoice.lines.all())
+        applying.settle(outcome, lines)
+        applying.wait(outcome.waiting, at=outcome.at)
+        operation.outcome = {**operation.outcome, "applied": True}
+        operation.save(update_fields=["outcome"])
+    if result.invoice is not None and result.invoice.is_internal:
+        result.invoice = None
+    if collected is not None and collected.status == "open":
+        result.payment_url = collected.url
+    finish(job.customer, job.entity, outcome, operation)
+    return result
+
+
+def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: ProcessorInvoice, at: datetime) -> None:
+    """Carry out a change that waited, now that its invoice is paid: as it was computed then, with the lines of then."""
+    with transaction.atomic():
+        customer = Customer.objects.locked().get(pk=job.customer.pk)
+        if job.work:
+            job.work(operation.pk)
+        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
+        invoice = operation.invoices.get(processor_id=paid.id)
+        invoices.mark(invoice, paid, at=at)
+        rows = list(invoice.lines.all())
+        starts = [start.holding.subscription for start in outcome.starts]
+        ends = [end.subscription for end in outcome.ends]
+        changed = [change.item.subscription for change in outcome.quantities]
+        invoices.attribute_to(rows, [*starts, *ends, *changed])
+        applying.settle(outcome, rows)
+        operation.outcome = {**operation.outcome, "applied": True}
+        operation.save(update_fields=["outcome"])
+    finish(job.customer, job.entity, outcome, operation)
+
+
+def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operation.Status.PENDING) -> Operation:
+    """The operation's row, committed before anything happens."""
+    return Operation.objects.create(
+        customer=job.customer,
+        entity=job.entity,
+        kind=job.kind,
+        status=status,
+        request=job.request,
+        outcome={"total": str(outcome.total), "currency": outcome.currency},
+        actor=job.actor.name,
+        request_id=job.actor.request_id,
+        reason=job.reason,
+        at=outcome.at,
+    )
+
+
+def finish(customer: Customer, entity: Entity | None, outcome: Outcome, operation: Operation) -> None:
+    """The last step: the processor's subscription, then the operation is done."""
+    if touches_subscription(outcome) or operation.kind in (Operation.Kind.SEATS, Operation.Kind.DELETE_ENTITY):
+        ended = [end.subscription for end in outcome.ends]
+        syncing.sync(customer=customer, entity=entity, ended=ended, at=outcome.at, key=f"operation-{operation.pk}")
+        if entity is not None and operation.kind == Operation.Kind.SEATS:
+            syncing.sync(customer=customer, entity=None, ended=[], at=outcome.at, key=f"operation-{operation.pk}-seats")
+    operation.status = Operation.Status.DONE
+    operation.finished_at = outcome.at
+    operation.save(update_fields=["status", "finished_at"])
+
+
+def touches_subscription(outcome: Outcome) -> bool:
+    """Whether a paid plan starts, ends, goes on or changes, so that the processor has to know."""
+    touched: list[Subscription] = [
+        *(end.subscription for end in outcome.ends),
+        *(start.holding.subscription for start in outcome.starts),
+        *(cancellation.subscription for cancellation in outcome.cancellations),
+        *(cycle.subscription for cycle in outcome.cycles),
+        *outcome.deletes,
+        *outcome.resumes,
+        *outcome.pauses,
+    ]
+    return bool(outcome.quantities) or any(row.is_paid for row in touched)
+
+
+def ensure_customer(customer: Customer) -> str:
+    """The customer's id at the processor, made when it is first needed."""
+    if not customer.processor_id:
+        customer.processor_id = get_processor().ensure_customer(
+            ref=customer.external_id, email=customer.email, name=customer.name, key=f"customer-{customer.pk}"
+        )
+        Customer.objects.filter(pk=customer.pk).update(processor_id=customer.processor_id)
+    return customer.processor_id
+
+
+def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:
+    """Give up changes that wait for the customer: their invoices are voided, their pages closed."""
+    waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING).exclude(pk=except_for)
+    if only_due:
+        waiting = waiting.filter(expires_at__lte=at)
+    for operation in waiting.prefetch_related("invoices"):
+        session = operation.outcome.get("session_id")
+        if session:
+            get_processor().expire_session(session)
+        for invoice in operation.invoices.filter(status__in=[Invoice.Status.OPEN, Invoice.Status.DRAFT]):
+            voided = get_processor().void_invoice(invoice.processor_id, key=f"operation-{operation.pk}-void")
+            invoices.mark(invoice, voided, at=at)
+        operation.status, operation.finished_at = Operation.Status.EXPIRED, at
+        operation.save(update_fields=["status", "finished_at"])
+
+
+def _collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoice:
+    return get_processor().charge_invoice(
+        customer_id=ensure_customer(job.customer),
+        currency=outcome.currency,
+        items=invoices.to_processor(outcome.lines),
+        collection=job.collection,
+        key=f"operation-{operation.pk}-invoice",
+    )
+
+
+def _refuse(operation: Operation, collected: ProcessorInvoice, outcome: Outcome) -> None:
+    get_processor().void_invoice(collected.id, key=f"operation-{operation.pk}-void")
+    operation.status, operation.finished_at = Operation.Status.FAILED, outcome.at
+    operation.save(update_fields=["status", "finished_at"])
+    raise PaymentDeclined(
+        {
+            Problem.DECLINED: "The card was declined.",
+            Problem.AUTHENTICATION: "The card was declined: it asks for 3D Secure, which can't be passed here.",
+            Problem.NO_CARD: "The payment was declined: there is no card on file.",
+        }[collected.problem or Problem.DECLINED]
+    )
+
+
+def _wait(
+    job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice, result: Result
+) -> None:
+    expire_waiting(job.customer, at=outcome.at, except_for=operation.pk)
+    with transaction.atomic():
+        result.invoice = invoices.write(
+            customer=job.customer,
+            entity=job.entity,
+            operation=operation,
+            cause=job.cause,
+            currency=outcome.currency,
+            lines=outcome.lines,
+            at=outcome.at,
+            collected=collected,
+            net_terms_days=job.net_terms_days,
+            attributed=False,
+        )
+        operation.status = Operation.Status.WAITING
+        operation.expires_at = outcome.at + PATIENCE if job.collection is Collection.CARD else None
+        operation.save(update_fields=["status", "expires_at"])
+    result.payment_url = collected.url if collected.status == "open" else None
