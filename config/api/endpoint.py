@@ -6,6 +6,8 @@ from enum import Enum
 from typing import Any, ClassVar, cast
 
 import msgspec
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import serializers
 from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
@@ -18,7 +20,7 @@ from config.access.models import Scope
 from config.actor import Actor
 from config.api import json
 from config.api.versions import Version, api_version
-from config.errors import InvalidInput
+from config.errors import DomainError, InvalidInput
 
 _decoders: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {}
 
@@ -85,7 +87,7 @@ class Endpoint(APIView):
         """Read, validate, handle; all of it once per idempotency key."""
         if request.method not in self.methods:
             self.http_method_not_allowed(request)
-        body = request._request.body
+        body = _body(request._request)
         if body and request.META.get("CONTENT_TYPE"):
             _expect_json(request.META["CONTENT_TYPE"])
         data = self.read(body, request, path)
@@ -146,6 +148,18 @@ def by_method(**views: type[Endpoint]) -> Callable[..., HttpResponseBase]:
         return ready.get(str(request.method), first)(request, *args, **kwargs)
 
     return dispatch
+
+
+def _body(request: HttpRequest) -> bytes:
+    """The whole body, of a chunked request too, which Django takes for an empty one."""
+    if "HTTP_TRANSFER_ENCODING" not in request.META or request.META.get("CONTENT_LENGTH"):
+        return request.body
+    if not request.META.get("wsgi.input_terminated"):
+        raise DomainError("Send the body with a Content-Length.", code="length_required", status=411)
+    body: bytes = request.META["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        raise RequestDataTooBig
+    return body
 
 
 def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:

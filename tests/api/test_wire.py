@@ -1,5 +1,6 @@
 """How any call reads requests and writes answers, tried on calls made for it."""
 
+import io
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -287,6 +288,18 @@ def test_json_may_be_called_by_its_other_names(api: Api, content_type: str) -> N
 def test_a_body_that_is_too_large_is_refused_in_json(api: Api, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     assert read(api.send("test.echo", b'{"a": "%s"}' % (b"x" * 100)), 413)["code"] == "payload_too_large"
+
+
+def test_a_chunked_body_is_read_where_the_server_marks_its_end(api: Api, settings: Any) -> None:
+    def send(body: bytes, **marks: Any) -> Any:
+        marks |= {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(body)}
+        return api.http.generic("POST", "/v1/test.echo", body, "application/json", headers=api.headers, **marks)
+
+    mark = {"wsgi.input_terminated": True}
+    assert read(send(b'{"customer_id": "a"}', **mark), 200)["customer_id"] == "a"
+    assert read(send(b'{"customer_id": "a"}'), 411)["code"] == "length_required"
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    assert read(send(b'{"customer_id": "a"}', **mark), 413)["code"] == "payload_too_large"
 
 
 def test_a_malformed_host_does_not_matter(api: Api) -> None:
