@@ -33,7 +33,9 @@ SUBLEDGER_DATA = Path(env.str("SUBLEDGER_DATA", ".data"))
 if not SUBLEDGER_DATA.is_absolute():
     SUBLEDGER_DATA = BASE_DIR / SUBLEDGER_DATA
 database: dict[str, Any] = (
-    env.db_url("DATABASE_URL") if env.str("DATABASE_URL", "") else embedded.database(SUBLEDGER_DATA)
+    env.db_url("DATABASE_URL", engine="config.database")
+    if env.str("DATABASE_URL", "")
+    else embedded.database(SUBLEDGER_DATA)
 )
 IS_EMBEDDED = database["ENGINE"] == "config.embedded"
 DATABASES = {

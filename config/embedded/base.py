@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from django.db.backends.postgresql import base
-
 from config import embedded
+from config.database import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -106,6 +106,15 @@ def test_a_process_of_ours_that_lives_on_reaches_the_server_again_after_its_deat
     assert out.strip() == "1"
 
 
+def test_a_kept_connection_is_found_dead_before_it_is_used(data: Path) -> None:
+    wait = "print('ready', flush=True); sys.stdin.readline(); print(c.is_usable())"
+    process = python(data, f"{CREATE}; c.cursor(); print(c.is_usable()); {wait}")
+    assert process.stdout is not None
+    assert [process.stdout.readline(), process.stdout.readline()] == ["True\n", "ready\n"]
+    embedded.stop(data)
+    assert process.communicate("go on\n", timeout=60)[0] == "False\n"
+
+
 def test_a_pid_file_that_names_another_program_is_no_obstacle(data: Path) -> None:
     output(python(data, CREATE))
     pid_file = data / "postgres" / "data" / "postmaster.pid"
