@@ -183,8 +183,8 @@ class RolloverInput(Shape):
     expiry_duration_type = OneOfField(choices=ItemTerms.RolloverExpiry.values)
     expiry_duration_length = CountField(least=1, most=1200, default=1)
 
-    def validate_max_percentage(self, value: Decimal) -> Decimal:
-        if value != round(value, 2):
+    def validate_max_percentage(self, value: Decimal | None) -> Decimal | None:
+        if value is not None and value != round(value, 2):
             raise serializers.ValidationError("must have at most 2 decimal places.")
         return value
 
