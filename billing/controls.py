@@ -21,7 +21,7 @@ _DAYS = {"day": Decimal(1), "week": Decimal(7), "month": Decimal(30), "year": De
 
 @dataclass(frozen=True, slots=True)
 class UsageLimit:
-    """A cap on tracked units per window; `owner` says whose counter it is (an entity's own, or the customer's shared one)."""
+    """A cap on tracked units per window; `owner` says whose counter it is: the entity's own, or the shared one."""
 
     feature: str
     limit: Decimal
@@ -71,7 +71,7 @@ def overage_allowed(feature: str, *, entity: Controls, customer: Controls, plans
 
 
 def usage_limit(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> UsageLimit | None:
-    """The usage limit in force. Of several plans the most restrictive by daily rate; a disabled entry lifts the limit."""
+    """The usage limit in force: of several plans the strictest by daily rate; a disabled entry lifts the limit."""
     for controls, owner in ((entity, "entity"), (customer, "customer")):
         entry = _entry(controls, "usage_limits", feature)
         if entry is not None:

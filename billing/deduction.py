@@ -1,7 +1,7 @@
 """How one tracked quantity is spread over the balances that can pay for it: pure, and the only place that knows.
 
-Rules: spec/balances.md 7 and 7A. Quantities are Decimals; a source that is a credit balance has a `cost` above or below 1,
-and its amounts are in credits while the tracked value stays in units of the tracked feature.
+Rules: spec/balances.md 7 and 7A. Quantities are Decimals; a source that is a credit balance has a `cost`, and its
+amounts are in credits while the tracked value stays in units of the tracked feature.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one source gives: `amount` in its own units (below 0: given back), `units` in those of the tracked feature."""
+    """What one source gives (below 0: gets back): `amount` in its own units, `units` in the tracked feature's."""
 
     source_id: int
     amount: Decimal
@@ -230,7 +230,9 @@ def _return(run: _Run, source: Source, room: Decimal) -> None:
 
 
 def _parts(taken: Mapping[int, Decimal], units: Mapping[int, Decimal]) -> tuple[Part, ...]:
-    return tuple(Part(source_id, amount, units[source_id]) for source_id, amount in taken.items() if amount or units[source_id])
+    return tuple(
+        Part(source_id, amount, units[source_id]) for source_id, amount in taken.items() if amount or units[source_id]
+    )
 
 
 def _tighter(one: Decimal | None, other: Decimal | None) -> Decimal | None:

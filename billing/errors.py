@@ -10,7 +10,8 @@ class InsufficientBalance(DomainError):
 
     def __init__(self, feature_id: str, value: Decimal) -> None:
         super().__init__(
-            f"Not enough {feature_id} left for {value.normalize():f}: nothing was deducted. Use less, or wait for the reset."
+            f"Not enough {feature_id} left for {value.normalize():f}, so nothing was deducted. "
+            "Use less, or wait for the reset."
         )
 
 
@@ -39,7 +40,7 @@ class BalanceNotFound(DomainError):
     code, status = "invalid_request", 404
 
     def __init__(self, feature_id: str) -> None:
-        super().__init__(f"No balance of {feature_id} matches. Look at the balances with customers.get or entities.get.")
+        super().__init__(f"No balance of {feature_id} matches. Look at what there is with customers.get.")
 
 
 class BalanceConflict(DomainError):

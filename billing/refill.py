@@ -20,7 +20,9 @@ class Refill:
     overage: Decimal
 
 
-def refill(*, anchor: datetime, interval: Interval, due_at: datetime, at: datetime, left: Decimal, rolls: bool) -> Refill:
+def refill(
+    *, anchor: datetime, interval: Interval, due_at: datetime, at: datetime, left: Decimal, rolls: bool
+) -> Refill:
     """The reset that is due at `due_at`, seen at `at`: several missed boundaries make one, on the unmoved grid.
 
     The boundary is the latest one not after `at`; what is overdrawn is forgiven (and returned, to be billed).

@@ -25,13 +25,17 @@ class Customer(models.Model):
     name = models.CharField(max_length=255, blank=True, default="")
     email = models.CharField(max_length=320, blank=True, default="")
     fingerprint = models.CharField(
-        max_length=255, blank=True, default="", help_text="Recognises the same person behind several customers (trials)."
+        max_length=255,
+        blank=True,
+        default="",
+        help_text="Recognises the same person behind several customers (trials).",
     )
     processor_id = models.CharField(max_length=255, blank=True, default="", help_text="Id at the payment processor.")
     currency = models.CharField(max_length=3, blank=True, default="", help_text="Locked by the first invoice.")
     send_email_receipts = models.BooleanField(default=False)
     disable_pooled_balance = models.BooleanField(
-        default=False, help_text="An entity that has a balance of its own for a feature does not fall back on the shared one."
+        default=False,
+        help_text="An entity that has a balance of its own for a feature does not fall back on the shared one.",
     )
     disable_overage_billing = models.BooleanField(default=False)
     billing_controls = models.JSONField(default=dict, blank=True)
@@ -79,7 +83,7 @@ class EntityQuerySet(models.QuerySet["Entity"]):
         return self.filter(deleted_at=None)
 
     def oldest_first(self) -> "EntityQuerySet":
-        """Creation order, which is also the order in which customer-level usage is taken (seed: sub-entity balances)."""
+        """Creation order: the order in which customer-level usage is taken (seed: sub-entity balances)."""
         return self.order_by("pk")
 
 
@@ -87,9 +91,13 @@ class Entity(models.Model):
     """A seat, user, workspace or project of a customer; a deleted one keeps its history and frees its id."""
 
     customer = models.ForeignKey(Customer, models.CASCADE, related_name="entities")
-    external_id = models.CharField("entity id", max_length=255, help_text="Given by the application; unique per customer.")
+    external_id = models.CharField(
+        "entity id", max_length=255, help_text="Given by the application; unique per customer."
+    )
     name = models.CharField(max_length=255, blank=True, default="")
-    feature = models.ForeignKey(Feature, models.PROTECT, related_name="entities", help_text="What it counts as: seats, …")
+    feature = models.ForeignKey(
+        Feature, models.PROTECT, related_name="entities", help_text="What it counts as: seats, …"
+    )
     billing_controls = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField()
     deleted_at = models.DateTimeField(null=True, blank=True)

@@ -43,5 +43,12 @@ class Subject:
     def entity_id(self) -> str | None:
         return self.entity.external_id if self.entity else None
 
+    @property
+    def member(self) -> Entity:
+        """The entity of a subject that is known to be one."""
+        if self.entity is None:
+            raise TypeError(f"{self} is a customer, not an entity")
+        return self.entity
+
     def __str__(self) -> str:
         return f"{self.customer_id} / {self.entity_id}" if self.entity else self.customer_id

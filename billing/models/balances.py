@@ -35,19 +35,28 @@ class Balance(models.Model):
         SLICE = "slice", "An entity's share of a customer plan"
         OWN = "own", "An entity's own"
 
-    public_id = models.CharField(max_length=255, blank=True, default="", help_text="Given by the application, or empty.")
+    public_id = models.CharField(
+        max_length=255, blank=True, default="", help_text="Given by the application, or empty."
+    )
     customer = models.ForeignKey(Customer, models.CASCADE, related_name="balances")
     entity = models.ForeignKey(Entity, models.CASCADE, null=True, blank=True, related_name="balances")
     feature = models.ForeignKey(Feature, models.PROTECT, related_name="balances")
     level = models.CharField(max_length=10, choices=Level)
     subscription = models.ForeignKey(Subscription, models.CASCADE, null=True, blank=True, related_name="balances")
     item = models.ForeignKey(
-        SubscriptionItem, models.CASCADE, null=True, blank=True, related_name="balances", help_text="Empty: granted by hand."
+        SubscriptionItem,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="balances",
+        help_text="Empty: granted by hand.",
     )
     rolled_over_from = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="rollovers")
 
     included = models.DecimalField(**QUANTITY, default=Decimal(0), help_text="Granted anew at each reset.")
-    prepaid = models.DecimalField(**QUANTITY, default=Decimal(0), help_text="Bought on top, granted anew at each reset.")
+    prepaid = models.DecimalField(
+        **QUANTITY, default=Decimal(0), help_text="Bought on top, granted anew at each reset."
+    )
     granted = models.DecimalField(**QUANTITY, default=Decimal(0))
     usage = models.DecimalField(**QUANTITY, default=Decimal(0), help_text="Below 0 when set above the grant.")
     held = models.DecimalField(**QUANTITY, default=Decimal(0))
@@ -55,21 +64,29 @@ class Balance(models.Model):
     unlimited = models.BooleanField(default=False)
 
     allows_overage = models.BooleanField(default=False, help_text="Usage beyond the grant is sold (usage-based price).")
-    max_overage = models.DecimalField(**QUANTITY, null=True, blank=True, help_text="Most overage sold; empty: no bound.")
+    max_overage = models.DecimalField(
+        **QUANTITY, null=True, blank=True, help_text="Most overage sold; empty: no bound."
+    )
     bills_at_once = models.BooleanField(default=False, help_text="Seats whose overage is invoiced when it changes.")
     is_prepaid = models.BooleanField(default=False)
     is_add_on = models.BooleanField(default=False)
 
     reset_interval = models.CharField(max_length=20, choices=IntervalUnit, blank=True, default="")
     reset_interval_count = models.PositiveSmallIntegerField(default=1)
-    reset_anchor = models.DateTimeField(null=True, blank=True, help_text="Boundaries are counted from it, never drifting.")
+    reset_anchor = models.DateTimeField(
+        null=True, blank=True, help_text="Boundaries are counted from it, never drifting."
+    )
     next_reset_at = models.DateTimeField(null=True, blank=True)
     rolls_over = models.BooleanField(default=False, help_text="What is left at a reset goes on as a rollover.")
     rollover_max = models.DecimalField(**QUANTITY, null=True, blank=True)
     rollover_max_percentage = models.DecimalField(max_digits=6, decimal_places=2, null=True, blank=True)
-    rollover_months = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: rollovers never expire.")
+    rollover_months = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Empty: rollovers never expire."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, blank=True, help_text="When its plan, entity or grant ended; empty: live.")
+    ended_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its plan, entity or grant ended; empty: live."
+    )
     created_at = models.DateTimeField()
 
     objects = BalanceQuerySet.as_manager()
@@ -93,7 +110,8 @@ class Balance(models.Model):
                 violation_error_message="Held, expired and prepaid quantities cannot be below 0.",
             ),
             models.CheckConstraint(
-                condition=Q(rolled_over_from=None) | (Q(usage__gte=0) & Q(granted__gte=F("usage") + F("held") + F("expired"))),
+                condition=Q(rolled_over_from=None)
+                | (Q(usage__gte=0) & Q(granted__gte=F("usage") + F("held") + F("expired"))),
                 name="balance_rollover_not_overdrawn",
                 violation_error_message="A rollover cannot be overdrawn.",
             ),
@@ -193,9 +211,16 @@ class Overage(models.Model):
     balance = models.ForeignKey(Balance, models.CASCADE, related_name="overages")
     boundary_at = models.DateTimeField(help_text="End of the period in which it was used.")
     quantity = models.DecimalField(**QUANTITY)
-    settled_at = models.DateTimeField(null=True, blank=True, help_text="When it was billed or waived (trial, deletion).")
+    settled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was billed or waived (trial, deletion)."
+    )
     line = models.ForeignKey(
-        "billing.InvoiceLine", models.SET_NULL, null=True, blank=True, related_name="overages", help_text="Empty: waived."
+        "billing.InvoiceLine",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="overages",
+        help_text="Empty: waived.",
     )
 
     class Meta:

@@ -64,6 +64,15 @@ def find(*, customer_id: str, entity_id: str | None, feature: str | None, wall: 
     return found
 
 
+def find_many(subjects: Sequence[tuple[str, str | None]], *, wall: datetime) -> list[Sources]:
+    """The same for a page of subjects (public ids of customer and entity), in one statement when nothing is due."""
+    found = sources.read_many(subjects, wall=wall)
+    behind = [one for one in found if _catch_up(one, wall=wall)]
+    if behind:
+        found = sources.read_many(subjects, wall=wall)
+    return found
+
+
 def check(
     *,
     customer_id: str,
@@ -112,14 +121,18 @@ def track(usage: Usage, *, wall: datetime, actor: Actor, seats_are_paid: bool = 
         event_id, paid = posting.post(
             found,
             result,
-            Posting(usage.value, at, usage.properties, usage.event_name, seats_are_paid=seats_are_paid),
+            Posting(
+                usage.value, at, properties=usage.properties, event_name=usage.event_name, seats_are_paid=seats_are_paid
+            ),
             wall=wall,
             actor=actor,
         )
         return Tracked(usage.value, _as_read(found, usage, wall), paid, event_id)
 
 
-def track_event(usages: Sequence[Usage], *, wall: datetime, actor: Actor, seats_are_paid: bool = False) -> list[Tracked]:
+def track_event(
+    usages: Sequence[Usage], *, wall: datetime, actor: Actor, seats_are_paid: bool = False
+) -> list[Tracked]:
     """Track the same event on every feature that listens to it, all or none."""
     first = usages[0]
     with transaction.atomic():
@@ -146,7 +159,9 @@ def check_and_deduct(
         if lock is not None:
             holds.check_terms(lock, found)
         elif found.feature.is_boolean:
-            raise InvalidRequest(f"Feature {usage.feature} is boolean: there is nothing to deduct. Leave send_event out.")
+            raise InvalidRequest(
+                f"Feature {usage.feature} is boolean: there is nothing to deduct. Leave send_event out."
+            )
         result = posting.spread(found, usage.value, behavior=OverageBehavior.REJECT, properties=usage.properties)
         if not result.complete or (lock is not None and not found.rows):
             refused = decide(_as_read(found, usage, wall), usage.value, usage.properties)
@@ -155,7 +170,7 @@ def check_and_deduct(
         event_id, paid = posting.post(
             found,
             result,
-            Posting(usage.value, _moment(usage, found.scope.at), usage.properties, hold_pk=hold_pk),
+            Posting(usage.value, _moment(usage, found.scope.at), properties=usage.properties, hold_pk=hold_pk),
             wall=wall,
             actor=actor,
         )
@@ -236,9 +251,7 @@ def _allows(found: Sources, feature: SourceFeature, required: Decimal, left: Map
 
 def _covers_overage(found: Sources, feature: SourceFeature, rows: Sequence[BalanceRow], missing: Decimal) -> bool:
     """Whether `missing` may be used beyond what is left: allowed by a control, or sold and within its bounds."""
-    bounds = [
-        (row, posting.source(found, row, OverageBehavior.REJECT).overage) for row in rows if not row.is_rollover
-    ]
+    bounds = [(row, posting.source(found, row, OverageBehavior.REJECT).overage) for row in rows if not row.is_rollover]
     if all(bound is not None and bound <= 0 for _, bound in bounds):
         return False
     headroom = posting.overage_headroom(found, feature)

@@ -44,9 +44,7 @@ def headroom(
     scope: Scope, features: Sequence[SourceFeature], properties: Mapping[str, Any], *, lock: bool = False
 ) -> dict[int, Decimal]:
     """What each limit that counts an event with these properties leaves, by feature; below 0 when overflowed."""
-    in_force = {
-        feature_id: limit for feature_id, limit in limits(scope, features).items() if limit.counts(properties)
-    }
+    in_force = {feature_id: limit for feature_id, limit in limits(scope, features).items() if limit.counts(properties)}
     return {
         feature_id: limit.limit - _used(scope, feature_id, limit, lock=lock) for feature_id, limit in in_force.items()
     }
@@ -73,12 +71,8 @@ VALUES (%(customer)s, %(entity)s, %(feature)s, %(key)s, %(start)s, greatest(%(by
 ON CONFLICT ({target}) WHERE {condition}
 DO UPDATE SET used = greatest(billing_usagecounter.used + %(by)s::numeric, 0)
 """
-_ADD_TO_CUSTOMER = _ADD.format(
-    target="customer_id, feature_id, limit_key, window_start", condition="entity_id IS NULL"
-)
-_ADD_TO_ENTITY = _ADD.format(
-    target="entity_id, feature_id, limit_key, window_start", condition="entity_id IS NOT NULL"
-)
+_ADD_TO_CUSTOMER = _ADD.format(target="customer_id, feature_id, limit_key, window_start", condition="entity_id IS NULL")
+_ADD_TO_ENTITY = _ADD.format(target="entity_id, feature_id, limit_key, window_start", condition="entity_id IS NOT NULL")
 
 
 def add(scope: Scope, feature_id: int, limit: UsageLimit, by: Decimal) -> None:
@@ -98,9 +92,7 @@ def add(scope: Scope, feature_id: int, limit: UsageLimit, by: Decimal) -> None:
         )
 
 
-def shown(
-    stored: controls.Controls, *, customer: Customer, entity: Entity | None, at: datetime
-) -> dict[str, Decimal]:
+def shown(stored: controls.Controls, *, customer: Customer, entity: Entity | None, at: datetime) -> dict[str, Decimal]:
     """The present usage of each limit of a customer or entity, by feature slug, as reads show it."""
     anchor = customer.billing_cycle_anchor or customer.created_at
     in_force = {}
@@ -117,9 +109,7 @@ def shown(
             customer=customer, entity=entity, feature__slug__in=in_force
         ).select_related("feature")
     }
-    return {
-        slug: counted.get((slug, limit.key, limit.window(at, anchor)[0]), ZERO) for slug, limit in in_force.items()
-    }
+    return {slug: counted.get((slug, limit.key, limit.window(at, anchor)[0]), ZERO) for slug, limit in in_force.items()}
 
 
 def _used(scope: Scope, feature_id: int, limit: UsageLimit, *, lock: bool) -> Decimal:
@@ -129,7 +119,7 @@ def _used(scope: Scope, feature_id: int, limit: UsageLimit, *, lock: bool) -> De
         add(scope, feature_id, limit, ZERO)
     rows = UsageCounter.objects.filter(
         customer_id=scope.customer_pk,
-        entity_id=scope.entity_pk if of_entity else None,
+        entity=scope.entity_pk if of_entity else None,
         feature_id=feature_id,
         limit_key=limit.key,
         window_start=limit.window(scope.at, scope.cycle_anchor)[0],

@@ -82,7 +82,12 @@ def finalize(
     if not confirm and override is not None:
         raise InvalidInput("override_value goes with action confirm; a release gives everything back.")
     with transaction.atomic():
-        hold = Hold.objects.select_related("customer", "entity", "feature").select_for_update(of=("self",)).filter(lock_id=lock_id).first()
+        hold = (
+            Hold.objects.select_related("customer", "entity", "feature")
+            .select_for_update(of=("self",))
+            .filter(lock_id=lock_id)
+            .first()
+        )
         if hold is None:
             raise LockNotFound(lock_id)
         at = hold.customer.now(wall)
@@ -96,16 +101,16 @@ def finalize(
     raise LockAlreadyFinalized(lock_id, hold.get_status_display().lower())
 
 
-def expire_due(
-    *, at: datetime, wall: datetime, actor: Actor, customer_pk: int | None = None, limit: int = 1000
-) -> int:
+def expire_due(*, at: datetime, wall: datetime, actor: Actor, customer_pk: int | None = None, limit: int = 1000) -> int:
     """Release holds whose time is up, as a release would; returns how many."""
     with transaction.atomic():
         due = Hold.objects.filter(status=Hold.Status.HELD, expires_at__lte=at)
         if customer_pk is not None:
             due = due.filter(customer=customer_pk)
         holds = list(
-            due.select_related("customer", "entity", "feature").select_for_update(of=("self",), skip_locked=True).order_by("expires_at")[:limit]
+            due.select_related("customer", "entity", "feature")
+            .select_for_update(of=("self",), skip_locked=True)
+            .order_by("expires_at")[:limit]
         )
         for hold in holds:
             _settle(hold, ZERO, Hold.Status.EXPIRED, at=at, wall=wall, actor=actor, properties=None)
@@ -135,7 +140,7 @@ def _settle(
         if value and found is not None:
             found = _locked(hold, wall) or found
             result = posting.spread(found, value, behavior=OverageBehavior.CAP, properties=hold.properties)
-            post = Posting(value, at, hold.properties, event_pk=event.pk if event else None)
+            post = Posting(value, at, properties=hold.properties, event_pk=event.pk if event else None)
             posting.post(found, result, post, wall=wall, actor=actor)
     hold.status, hold.finalized_at, hold.final_value = status, at, final
     hold.save(update_fields=["status", "finalized_at", "final_value"])
@@ -172,7 +177,7 @@ def _locked(hold: Hold, wall: datetime) -> Sources | None:
 
 
 def _give_back(hold: Hold, units: Decimal, found: Sources | None, *, at: datetime, actor: Actor) -> Decimal:
-    """Release `units` of the hold, last part first, and settle the rest; returns what could not go back to its balance."""
+    """Release `units` of the hold, last part first, and settle the rest; returns what has no balance to go back to."""
     parts = list(hold.parts.order_by("-position"))
     locked = Balance.objects.filter(pk__in=[part.balance_id for part in parts]).select_for_update(no_key=True)
     balances = {balance.pk: balance for balance in locked.order_by("pk")}

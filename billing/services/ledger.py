@@ -39,15 +39,16 @@ _RECORD = """
 WITH change AS (
   SELECT * FROM unnest(
     %(balance)s::bigint[], %(kind)s::text[], %(granted)s::numeric[], %(usage)s::numeric[], %(held)s::numeric[],
-    %(expired)s::numeric[], %(event)s::bigint[], %(hold)s::bigint[], %(operation)s::bigint[], %(boundary)s::timestamptz[],
-    %(reason)s::text[]
+    %(expired)s::numeric[], %(event)s::bigint[], %(hold)s::bigint[], %(operation)s::bigint[],
+    %(boundary)s::timestamptz[], %(reason)s::text[]
   ) AS c(balance_id, kind, granted, usage, held, expired, event_id, hold_id, operation_id, boundary_at, reason)
 ), total AS (
   SELECT balance_id, sum(granted) AS granted, sum(usage) AS usage, sum(held) AS held, sum(expired) AS expired
   FROM change GROUP BY balance_id
 ), moved AS (
   UPDATE billing_balance b
-  SET granted = b.granted + t.granted, usage = b.usage + t.usage, held = b.held + t.held, expired = b.expired + t.expired
+  SET granted = b.granted + t.granted, usage = b.usage + t.usage, held = b.held + t.held,
+    expired = b.expired + t.expired
   FROM total t WHERE b.id = t.balance_id
   RETURNING b.id, b.customer_id, b.entity_id
 )

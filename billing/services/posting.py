@@ -51,9 +51,7 @@ class PaidBy:
         return counters.Counted(self.feature.id, self.amount, self.units, self.row.unlimited)
 
 
-def spread(
-    found: Sources, value: Decimal, *, behavior: OverageBehavior, properties: Mapping[str, Any]
-) -> Deduction:
+def spread(found: Sources, value: Decimal, *, behavior: OverageBehavior, properties: Mapping[str, Any]) -> Deduction:
     """Run the rules on locked balances; the counters of usage limits that bind are locked as well."""
     if found.feature.is_boolean or not found.rows:
         return Deduction(value, complete=value == 0)
@@ -117,8 +115,8 @@ def feature_of(found: Sources, row: BalanceRow) -> SourceFeature:
 
 _POST = """
 WITH event AS (
-  INSERT INTO billing_usageevent (customer_id, entity_id, feature_id, event_name, value, properties, at, recorded_at, actor,
-    request_id)
+  INSERT INTO billing_usageevent (customer_id, entity_id, feature_id, event_name, value, properties, at, recorded_at,
+    actor, request_id)
   SELECT %(customer)s, %(entity)s::bigint, %(feature)s, %(event_name)s, %(value)s::numeric, %(properties)s::jsonb,
     %(at)s::timestamptz, %(wall)s::timestamptz, %(actor)s, %(request)s
   WHERE %(event)s::bigint IS NULL
@@ -131,8 +129,8 @@ WITH event AS (
   UPDATE billing_balance b SET usage = b.usage + p.usage, held = b.held + p.held FROM part p WHERE b.id = p.balance_id
   RETURNING b.id, b.entity_id, p.usage, p.held
 ), entry AS (
-  INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired, event_id,
-    hold_id, actor, request_id, reason)
+  INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,
+    event_id, hold_id, actor, request_id, reason)
   SELECT m.id, %(customer)s, m.entity_id, %(kind)s, %(now)s::timestamptz, 0, m.usage, m.held, 0, e.id, %(hold)s::bigint,
     %(actor)s, %(request)s, ''
   FROM moved m, the_event e
@@ -141,7 +139,9 @@ SELECT id FROM the_event
 """
 
 
-def post(found: Sources, result: Deduction, posting: Posting, *, wall: datetime, actor: Actor) -> tuple[int, list[PaidBy]]:
+def post(
+    found: Sources, result: Deduction, posting: Posting, *, wall: datetime, actor: Actor
+) -> tuple[int, list[PaidBy]]:
     """Write event, balances and ledger entries in one statement, and the rows in hand accordingly.
 
     Returns the event's id and what each balance gave. Raises SeatsAreBilled, with nothing written, where a change has a

@@ -98,10 +98,12 @@ def stop(
 def set_prepaid(
     *, item: SubscriptionItem, quantity: Decimal, at: datetime, actor: Actor, operation_id: int | None = None
 ) -> None:
-    """Make `quantity` units in all (the included ones counted) the grant of a prepaid item, for now and for each reset."""
+    """Make `quantity` units in all, the included ones counted, the grant of a prepaid item, now and at each reset."""
     prepaid = max(quantity - item.included, ZERO)
     balances = list(
-        Balance.objects.filter(item=item, ended_at=None, rolled_over_from=None).select_for_update(no_key=True).order_by("pk")
+        Balance.objects.filter(item=item, ended_at=None, rolled_over_from=None)
+        .select_for_update(no_key=True)
+        .order_by("pk")
     )
     ledger.record(
         [
@@ -140,7 +142,7 @@ def add_entity(
     """
     if not feature.is_allocated:
         raise InvalidRequest(
-            f"Feature {feature.slug} is consumable or not metered; only a standing count such as seats can have entities."
+            f"Feature {feature.slug} is consumable or not metered. Entities need a standing count, such as seats."
         )
     try:
         with transaction.atomic():
@@ -155,7 +157,9 @@ def add_entity(
     except IntegrityError as clash:
         raise EntityAlreadyExists(entity_id) from clash
     taken = seats_taken_over or {}
-    _count_seats(customer, feature, Decimal(1), at=at, actor=actor, except_items=taken, operation_id=operation_id, who=entity)
+    _count_seats(
+        customer, feature, Decimal(1), at=at, actor=actor, except_items=taken, operation_id=operation_id, who=entity
+    )
     _give_slices(entity, leavers=[leaver for leaver in taken.values() if leaver], at=at, actor=actor)
     return entity
 
@@ -214,7 +218,9 @@ def _usage_before(predecessor: Subscription, at: datetime) -> dict[tuple[int, in
 
 
 def _entities_by_feature(customer: Customer, items: Iterable[SubscriptionItem]) -> dict[int, list[Entity]]:
-    features = {item.entity_feature_id for item in items} | {item.feature_id for item in items if item.feature.is_allocated}
+    features = {item.entity_feature_id for item in items} | {
+        item.feature_id for item in items if item.feature.is_allocated
+    }
     found: dict[int, list[Entity]] = defaultdict(list)
     for entity in Entity.objects.live().oldest_first().filter(customer=customer, feature__in=features - {None}):
         found[entity.feature_id].append(entity)
@@ -237,15 +243,12 @@ def _new_balance(subscription: Subscription, item: SubscriptionItem, entity: Ent
     anchor = subscription.billing_cycle_anchor or subscription.started_at
     prepaid = max(item.quantity - item.included, ZERO) if item.is_prepaid else ZERO
     granted = ZERO if item.unlimited else item.included + prepaid
-    if entity is None:
-        level = Level.POOL
-    else:
-        level = Level.OWN if subscription.entity_id is not None else Level.SLICE
+    whose = Level.OWN if subscription.entity_id is not None else Level.SLICE
     return Balance(
         customer_id=subscription.customer_id,
         entity=entity,
         feature=item.feature,
-        level=level,
+        level=Level.POOL if entity is None else whose,
         subscription=subscription,
         item=item,
         included=ZERO if item.unlimited else item.included,
@@ -279,7 +282,9 @@ def _give_slices(entity: Entity, *, leavers: Sequence[Entity], at: datetime, act
     ).select_related("feature", "subscription", "subscription__plan")
     left_behind = {
         row.item_id: row
-        for row in Balance.objects.filter(entity__in=leavers, level=Level.SLICE, rolled_over_from=None).order_by("ended_at")
+        for row in Balance.objects.filter(entity__in=leavers, level=Level.SLICE, rolled_over_from=None).order_by(
+            "ended_at"
+        )
     }
     balances = []
     for item in items:
@@ -328,11 +333,11 @@ def _put_overage_aside(balances: Sequence[Balance], *, at: datetime) -> None:
     """Consumable usage beyond the grant, for the invoice to come; standing counts are billed by how many there are."""
     Overage.objects.bulk_create(
         [
-            Overage(item_id=balance.item_id, balance=balance, boundary_at=at, quantity=-balance.remaining)
+            Overage(item=balance.item, balance=balance, boundary_at=at, quantity=-balance.remaining)
             for balance in balances
             if balance.allows_overage
             and balance.item is not None
-            and balance.item.feature.consumable
+            and not balance.item.feature.is_allocated
             and balance.remaining < 0
         ],
         ignore_conflicts=True,

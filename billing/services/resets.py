@@ -36,9 +36,7 @@ def reset_due(
             Balance.objects.due(at)
             # A plan that ends at the boundary is not refilled by it.
             .filter(
-                Q(subscription=None)
-                | Q(subscription__ends_at=None)
-                | Q(subscription__ends_at__gt=F("next_reset_at"))
+                Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
             )
             .select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
             .order_by("pk")
@@ -105,7 +103,9 @@ def _rollovers_of(balances: Sequence[Balance], *, at: datetime) -> dict[int, lis
     """The live rollovers of each balance, oldest first."""
     found: dict[int, list[Balance]] = {}
     if balances:
-        rows = Balance.objects.live(at).filter(rolled_over_from__in=balances).select_for_update(no_key=True).order_by("pk")
+        rows = (
+            Balance.objects.live(at).filter(rolled_over_from__in=balances).select_for_update(no_key=True).order_by("pk")
+        )
         for row in rows:
             found.setdefault(row.rolled_over_from_id or 0, []).append(row)
     return found

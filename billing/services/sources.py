@@ -1,12 +1,15 @@
 """Reading the balances that a subject can draw on: one statement, whatever the number of entities.
 
 `read` sums per breakdown row and locks nothing; `lock` gives single balances held until the transaction ends, taken in
-id order so that two tracks can never wait for each other in a circle. Both name what is unknown (customer, entity, feature).
+id order so that two tracks can never wait for each other in a circle. Both raise for an unknown customer, entity or
+feature.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -62,7 +65,7 @@ class SourceFeature:
 
 @dataclass(slots=True)
 class BalanceRow:
-    """One balance, or several of one kind summed: a row of a breakdown. `remaining` is floored per balance, `left` is not."""
+    """One balance, or several of one kind summed: `remaining` is floored at 0 per balance, `left` is not."""
 
     id: int
     count: int
@@ -131,18 +134,32 @@ class Sources:
 
 _SUBJECT = """
 subject AS (
-  SELECT c.id AS customer_pk, c.external_id AS customer_id, COALESCE(c.clock_at, %(wall)s::timestamptz) AS at,
-    COALESCE(c.billing_cycle_anchor, c.created_at) AS cycle_anchor, c.disable_pooled_balance,
-    c.billing_controls AS customer_controls, e.id AS entity_pk, e.external_id AS entity_id,
+  SELECT {number} AS no, c.id AS customer_pk, c.external_id AS customer_id,
+    COALESCE(c.clock_at, %(wall)s::timestamptz) AS at, COALESCE(c.billing_cycle_anchor, c.created_at) AS cycle_anchor,
+    c.disable_pooled_balance, c.billing_controls AS customer_controls, e.id AS entity_pk, e.external_id AS entity_id,
     e.billing_controls AS entity_controls,
     (SELECT jsonb_agg(s.billing_controls ORDER BY s.id) FROM billing_subscription s
       WHERE s.customer_id = c.id AND (s.entity_id IS NULL OR s.entity_id = e.id) AND s.status IN ('active', 'past_due')
-        AND s.billing_controls <> '{}'::jsonb) AS plan_controls
-  FROM entities_customer c
-  LEFT JOIN entities_entity e
-    ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL
-  WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL
+        AND s.billing_controls <> '{{}}'::jsonb) AS plan_controls
+  FROM {source}
+  LEFT JOIN entities_entity e ON e.customer_id = c.id AND e.external_id = {entity_id} AND e.deleted_at IS NULL
+  WHERE c.deleted_at IS NULL {condition}
 )"""
+_ONE_SUBJECT = _SUBJECT.format(
+    number="1::bigint",
+    source="entities_customer c",
+    entity_id="%(entity_id)s::text",
+    condition="AND c.external_id = %(customer_id)s::text",
+)
+_MANY_SUBJECTS = _SUBJECT.format(
+    number="asked.no",
+    source=(
+        "unnest(%(customer_ids)s::text[], %(entity_ids)s::text[]) WITH ORDINALITY AS asked(customer_id, entity_id, no)"
+        " JOIN entities_customer c ON c.external_id = asked.customer_id"
+    ),
+    entity_id="asked.entity_id",
+    condition="",
+)
 
 # The feature itself and the credit systems that can pay for it, the feature first.
 _ONE_FEATURE = """
@@ -178,7 +195,7 @@ _OF_CUSTOMER = f"""
 
 _GROUPED = """
 grouped AS (
-  SELECT min(b.id) AS id, count(*) AS count, min(b.public_id) AS public_id, b.feature_id, b.level,
+  SELECT b.subject_no, min(b.id) AS id, count(*) AS count, min(b.public_id) AS public_id, b.feature_id, b.level,
     b.rolled_over_from_id IS NOT NULL AS is_rollover, min(b.entity_id) AS entity_id, min(b.item_id) AS item_id,
     min(b.subscription_id) AS subscription_id, sum(b.included) AS included, sum(b.prepaid) AS prepaid,
     sum(b.granted) AS granted, sum(b.usage) AS usage, sum(b.held) AS held, sum(b.expired) AS expired,
@@ -189,7 +206,7 @@ grouped AS (
     min(b.reset_interval) AS reset_interval, min(b.reset_interval_count) AS reset_interval_count,
     min(b.next_reset_at) AS next_reset_at, min(b.expires_at) AS expires_at
   FROM found b
-  GROUP BY b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL,
+  GROUP BY b.subject_no, b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL,
     CASE WHEN %(single)s::boolean OR b.level = 'pool' THEN b.id END,
     CASE WHEN b.level = 'slice' THEN b.item_id END,
     CASE WHEN b.rolled_over_from_id IS NOT NULL THEN b.expires_at END
@@ -197,7 +214,8 @@ grouped AS (
 
 _SINGLE = """
 grouped AS (
-  SELECT b.id, 1::bigint AS count, b.public_id, b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL AS is_rollover,
+  SELECT 1::bigint AS subject_no, b.id, 1::bigint AS count, b.public_id, b.feature_id, b.level,
+    b.rolled_over_from_id IS NOT NULL AS is_rollover,
     b.entity_id, b.item_id, b.subscription_id, b.included, b.prepaid, b.granted, b.usage, b.held, b.expired,
     greatest(b.granted - b.usage - b.held - b.expired, 0) AS remaining,
     b.granted - b.usage - b.held - b.expired AS "left", b.unlimited, b.allows_overage, b.max_overage, b.bills_at_once,
@@ -205,11 +223,12 @@ grouped AS (
   FROM found b
 )"""
 
-# A per-entity item that no entity has a slice of yet is shown to the customer with nothing in it; its `next_reset_at` is the
-# anchor to count from.
+# A per-entity item that no entity has a slice of yet is shown to the customer with nothing in it; its `next_reset_at`
+# is the anchor to count from.
 _EMPTY_ITEMS = """
 empty AS (
-  SELECT -i.id AS id, 0::bigint AS count, ''::text AS public_id, i.feature_id, 'slice'::text AS level, false AS is_rollover,
+  SELECT s.no AS subject_no, -i.id AS id, 0::bigint AS count, ''::text AS public_id, i.feature_id,
+    'slice'::text AS level, false AS is_rollover,
     NULL::bigint AS entity_id, i.id AS item_id, u.id AS subscription_id, 0::numeric AS included, 0::numeric AS prepaid,
     0::numeric AS granted, 0::numeric AS usage, 0::numeric AS held, 0::numeric AS expired, 0::numeric AS remaining,
     0::numeric AS "left", i.unlimited, i.billing_method = 'usage_based' AS allows_overage,
@@ -217,32 +236,36 @@ empty AS (
     i.reset_interval, i.reset_interval_count, COALESCE(u.billing_cycle_anchor, u.started_at) AS next_reset_at,
     NULL::timestamptz AS expires_at
   FROM subject s
-  JOIN billing_subscription u ON u.customer_id = s.customer_pk AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
+  JOIN billing_subscription u
+    ON u.customer_id = s.customer_pk AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
   JOIN billing_subscriptionitem i ON i.subscription_id = u.id AND i.entity_feature_id IS NOT NULL {feature_match}
-  WHERE NOT EXISTS (SELECT 1 FROM found b WHERE b.item_id = i.id)
+  WHERE NOT EXISTS (SELECT 1 FROM found b WHERE b.item_id = i.id AND b.subject_no = s.no)
 )"""
 
 _SELECT = """
-SELECT s.customer_pk, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_balance, s.customer_controls, s.plan_controls,
-  s.entity_pk, s.entity_id, s.entity_controls,
+SELECT s.customer_pk, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_balance, s.customer_controls,
+  s.plan_controls, s.entity_pk, s.entity_id, s.entity_controls,
   f.id, f.slug, f.type, f.consumable, f.cost, f.is_own,
-  g.id, g.count, g.public_id, g.feature_id, g.level, g.is_rollover, g.entity_id, g.item_id, p.slug, g.included, g.prepaid,
+  g.id, g.count, g.public_id, g.feature_id, g.level, g.is_rollover, g.entity_id, g.item_id, p.slug, g.included,
+  g.prepaid,
   g.granted, g.usage, g.held, g.expired, g.remaining, g."left", g.unlimited, g.allows_overage, g.max_overage,
   g.bills_at_once, g.is_prepaid, g.is_add_on, g.reset_interval, g.reset_interval_count, g.next_reset_at, g.expires_at,
-  i.price_amount, i.tiers, COALESCE(i.tier_behavior, ''), i.billing_units, COALESCE(i.billing_method, ''), i.max_purchase
+  i.price_amount, i.tiers, COALESCE(i.tier_behavior, ''), i.billing_units, COALESCE(i.billing_method, ''),
+  i.max_purchase, s.no
 FROM subject s
 LEFT JOIN features f ON true
-LEFT JOIN {rows} g ON g.feature_id = f.id
+LEFT JOIN {rows} g ON g.feature_id = f.id AND g.subject_no = s.no
 LEFT JOIN billing_subscription u ON u.id = g.subscription_id
 LEFT JOIN plans_plan p ON p.id = u.plan_id
 LEFT JOIN billing_subscriptionitem i ON i.id = g.item_id
-ORDER BY f.is_own DESC, f.id, g.is_rollover, g.id
+ORDER BY s.no, f.is_own DESC, f.id, g.is_rollover, g.id
 """
 
 
-def _statement(*, for_entity: bool, one_feature: bool, lock: bool) -> str:
+def _statement(*, for_entity: bool, one_feature: bool = False, lock: bool = False, many: bool = False) -> str:
+    subject = _MANY_SUBJECTS if many else _ONE_SUBJECT
     branches = (_OF_ENTITY if for_entity else _OF_CUSTOMER).format(
-        columns="b.id" if lock else "b.*",
+        columns="b.id" if lock else "s.no AS subject_no, b.*",
         features="CROSS JOIN features f" if one_feature else "",
         feature_match="AND b.feature_id = f.id" if one_feature else "",
     )
@@ -254,7 +277,7 @@ def _statement(*, for_entity: bool, one_feature: bool, lock: bool) -> str:
             "ORDER BY b.id FOR NO KEY UPDATE"
         )
     found = f"found AS ({branches})"
-    parts = [_SUBJECT, _ONE_FEATURE, found] if one_feature else [_SUBJECT, found]
+    parts = [subject, _ONE_FEATURE, found] if one_feature else [subject, found]
     rows = "grouped"
     if not lock and not for_entity:
         match = "AND i.feature_id IN (SELECT id FROM features)" if one_feature else ""
@@ -267,13 +290,10 @@ def _statement(*, for_entity: bool, one_feature: bool, lock: bool) -> str:
     return "WITH " + ",".join(parts) + _SELECT.format(rows=rows)
 
 
-_READ_ONE, _READ_ALL, _LOCK = (
-    {
-        for_entity: _statement(for_entity=for_entity, one_feature=one_feature, lock=lock)
-        for for_entity in (True, False)
-    }
-    for one_feature, lock in ((True, False), (False, False), (True, True))
-)
+_READ_ONE = {scope: _statement(for_entity=scope, one_feature=True) for scope in (True, False)}
+_READ_ALL = {scope: _statement(for_entity=scope) for scope in (True, False)}
+_READ_MANY = {scope: _statement(for_entity=scope, many=True) for scope in (True, False)}
+_LOCK = {scope: _statement(for_entity=scope, one_feature=True, lock=True) for scope in (True, False)}
 
 
 def read(*, customer_id: str, entity_id: str | None, feature: str | None, wall: datetime) -> Sources:
@@ -283,10 +303,33 @@ def read(*, customer_id: str, entity_id: str | None, feature: str | None, wall: 
     own is summed per feature (level `own`).
     """
     statements = _READ_ALL if feature is None else _READ_ONE
-    parameters = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "single": bool(entity_id)}
+    parameters: dict[str, Any] = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall}
+    parameters["single"] = bool(entity_id)
     if feature is not None:
         parameters["features"] = [feature]
     return _found(statements[bool(entity_id)], parameters, feature)
+
+
+def read_many(subjects: Sequence[tuple[str, str | None]], *, wall: datetime) -> list[Sources]:
+    """Every balance of each subject, in their order; subjects that are gone are left out.
+
+    A subject is the public ids of customer and entity; all are customers (None), or all are entities.
+    """
+    if not subjects:
+        return []
+    for_entity = subjects[0][1] is not None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _READ_MANY[for_entity],
+            {
+                "customer_ids": [customer_id for customer_id, _ in subjects],
+                "entity_ids": [entity_id for _, entity_id in subjects],
+                "wall": wall,
+                "single": for_entity,
+            },
+        )
+        found = cursor.fetchall()
+    return [_sources(list(rows)) for _, rows in groupby(found, key=lambda row: row[-1])]
 
 
 def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetime) -> Sources:
@@ -317,8 +360,14 @@ def _found(statement: str, parameters: dict[str, Any], feature: str | None) -> S
         raise EntityNotFound(entity_id)
     if feature is not None and found[0][10] is None:
         raise FeatureNotFound(feature)
+    return _sources(found)
+
+
+def _sources(found: list[tuple[Any, ...]]) -> Sources:
+    """One subject's rows: the scope is on each, features and balances may be missing."""
+    scope = _scope(found[0])
     features = {row[10]: SourceFeature(*row[10:16]) for row in found if row[10] is not None}
-    rows = [_balance_row(row[16:], scope.at) for row in found if row[16] is not None]
+    rows = [_balance_row(row[16:-1], scope.at) for row in found if row[16] is not None]
     return Sources(scope, list(features.values()), _without_disabled_pool(scope, rows))
 
 

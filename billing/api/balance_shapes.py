@@ -1,0 +1,219 @@
+"""How balances look on the wire: one per feature, with the sources it is made of (spec/balances.md 9)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing import controls
+from billing.services.balances import Tracked, Verdict
+from billing.services.posting import PaidBy
+from billing.services.sources import BalanceRow, SourceFeature, Sources
+from config.api import milliseconds
+
+ZERO = Decimal(0)
+# The clients' schemas want a number where a rollover never expires.
+NEVER_MS = 32_503_680_000_000
+
+
+def balance(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
+    """The balance of one feature, None when the subject holds none.
+
+    granted, remaining and usage sum over all sources, each floored on its own; unlimited ones show usage only.
+    """
+    rows = found.of(feature)
+    if not rows or feature.is_boolean:
+        return None
+    main = [row for row in rows if not row.is_rollover]
+    unlimited = any(row.unlimited for row in rows)
+    allowed = controls.overage_allowed(feature.slug, **found.scope.controls())
+    most = [row.max_overage for row in main if row.max_overage is not None]
+    resets = [row.next_reset_at for row in main if row.next_reset_at is not None]
+    return {
+        "feature_id": feature.slug,
+        "granted": ZERO if unlimited else sum((row.granted - row.expired for row in rows), ZERO),
+        "remaining": ZERO if unlimited else sum((row.remaining for row in rows), ZERO),
+        "usage": sum((row.used for row in rows), ZERO),
+        "unlimited": unlimited,
+        "overage_allowed": any(row.allows_overage for row in main) if allowed is None else allowed,
+        "max_purchase": sum(most, ZERO) if most else None,
+        "next_reset_at": milliseconds(min(resets, default=None)),
+        "breakdown": [_breakdown(row) for row in main if _is_listed(found, row)],
+        "rollovers": _rollovers(rows),
+    }
+
+
+def flag(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
+    """The flag of a boolean feature, None when it is off. At customer level an entity's own flag does not show."""
+    rows = [row for row in found.of(feature) if found.scope.entity_pk is not None or row.level != "own"]
+    if not feature.is_boolean or not rows:
+        return None
+    row = rows[0]
+    return {
+        "id": _id(row),
+        "feature_id": feature.slug,
+        "plan_id": row.plan_slug,
+        "expires_at": milliseconds(row.expires_at),
+    }
+
+
+def balances(found: Sources) -> dict[str, Any]:
+    """Every balance of the subject, by feature."""
+    shown = {feature.slug: balance(found, feature) for feature in found.features}
+    return {slug: value for slug, value in shown.items() if value is not None}
+
+
+def flags(found: Sources) -> dict[str, Any]:
+    """Every flag of the subject that is on, by feature."""
+    shown = {feature.slug: flag(found, feature) for feature in found.features}
+    return {slug: value for slug, value in shown.items() if value is not None}
+
+
+def check(verdict: Verdict, preview: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The answer to balances.check."""
+    found, decided_on = verdict.found, verdict.decided_on
+    related = {feature.slug: balance(found, feature) for feature in found.features if found.of(feature)}
+    return {
+        "allowed": verdict.allowed,
+        "customer_id": found.scope.customer_id,
+        "entity_id": found.scope.entity_id,
+        "required_balance": verdict.required,
+        "balance": balance(found, decided_on) if decided_on else None,
+        "balances": related if any(not feature.is_own for feature in found.features) and related else None,
+        "flag": flag(found, found.feature),
+        "preview": preview,
+    }
+
+
+def track(tracked: Tracked) -> dict[str, Any]:
+    """The answer to balances.track of one feature: its own balance where the subject holds it, else the credits'."""
+    found = tracked.found
+    moved = list({part.feature.id: part.feature for part in tracked.paid}.values())
+    shown = found.feature if found.of(found.feature) else (moved[0] if moved else None)
+    return {
+        "customer_id": found.scope.customer_id,
+        "entity_id": found.scope.entity_id,
+        "event_name": None,
+        "value": tracked.value,
+        "balance": balance(found, shown) if shown else None,
+        "balances": {feature.slug: balance(found, feature) for feature in moved} if len(moved) > 1 else None,
+        "deductions": [deduction(part) for part in tracked.paid],
+    }
+
+
+def untracked(verdict: Verdict, value: Decimal) -> dict[str, Any]:
+    """The answer to a track with a lock that was not granted: nothing was taken."""
+    found, decided_on = verdict.found, verdict.decided_on
+    return {
+        "customer_id": found.scope.customer_id,
+        "entity_id": found.scope.entity_id,
+        "event_name": None,
+        "value": value,
+        "balance": balance(found, decided_on) if decided_on else None,
+        "balances": None,
+        "deductions": [],
+    }
+
+
+def track_event(tracked: Sequence[Tracked], event_name: str) -> dict[str, Any]:
+    """The answer to a track of an event name, which may have moved several features."""
+    scope = tracked[0].found.scope
+    moved = {
+        feature.slug: balance(one.found, feature)
+        for one in tracked
+        for feature in one.found.features
+        if one.found.of(feature)
+    }
+    return {
+        "customer_id": scope.customer_id,
+        "entity_id": scope.entity_id,
+        "event_name": event_name,
+        "value": tracked[0].value,
+        "balance": next(iter(moved.values())) if len(moved) == 1 else None,
+        "balances": moved or None,
+        "deductions": [deduction(part) for one in tracked for part in one.paid],
+    }
+
+
+def deduction(part: PaidBy) -> dict[str, Any]:
+    """What one balance gave."""
+    return {
+        "balance_id": _id(part.row),
+        "feature_id": part.feature.slug,
+        "plan_id": part.row.plan_slug,
+        "reset": reset(part.row),
+        "value": part.amount,
+    }
+
+
+def reset(row: BalanceRow) -> dict[str, Any] | None:
+    interval = row.reset_every
+    if interval is None:
+        return None
+    return {
+        "interval": interval.unit.value,
+        "interval_count": interval.count,
+        "resets_at": milliseconds(row.next_reset_at),
+    }
+
+
+def _is_listed(found: Sources, row: BalanceRow) -> bool:
+    """What entities own is in a customer's totals, without rows of its own (spec balances 9.4)."""
+    return found.scope.entity_pk is not None or row.level != "own"
+
+
+def _breakdown(row: BalanceRow) -> dict[str, Any]:
+    return {
+        "id": _id(row),
+        "plan_id": row.plan_slug,
+        "included_grant": ZERO if row.unlimited else row.granted - row.prepaid,
+        "prepaid_grant": row.prepaid,
+        "remaining": ZERO if row.unlimited else row.remaining,
+        "usage": row.used,
+        "unlimited": row.unlimited,
+        "reset": reset(row),
+        "price": _price(row),
+        "expires_at": milliseconds(row.expires_at),
+        "overage": max(-row.left, ZERO) if not row.unlimited else ZERO,
+    }
+
+
+def _price(row: BalanceRow) -> dict[str, Any] | None:
+    if not row.price_billing_method:
+        return None
+    tiers = [
+        {
+            "to": tier["to"] if tier["to"] == "inf" else Decimal(tier["to"]),
+            "amount": Decimal(tier.get("amount") or 0),
+            "flat_amount": Decimal(tier.get("flat_amount") or 0),
+        }
+        for tier in row.price_tiers
+    ]
+    return {
+        **({"tiers": tiers, "tier_behavior": row.price_tier_behavior or "graduated"} if tiers else {}),
+        **({"amount": row.price_amount} if not tiers else {}),
+        "billing_units": row.price_billing_units,
+        "billing_method": row.price_billing_method,
+        "max_purchase": row.price_max_purchase,
+    }
+
+
+def _rollovers(rows: Sequence[BalanceRow]) -> list[dict[str, Any]]:
+    """What rolled over, soonest to expire first; rows that expire together are shown as one."""
+    by_expiry: dict[datetime | None, list[BalanceRow]] = {}
+    for row in rows:
+        if row.is_rollover:
+            by_expiry.setdefault(row.expires_at, []).append(row)
+    ordered = sorted(by_expiry, key=lambda expiry: (expiry is None, expiry.timestamp() if expiry else 0))
+    return [
+        {
+            "granted": sum((row.granted - row.expired for row in by_expiry[expiry]), ZERO),
+            "balance": sum((row.remaining for row in by_expiry[expiry]), ZERO),
+            "expires_at": milliseconds(expiry) if expiry else NEVER_MS,
+        }
+        for expiry in ordered
+    ]
+
+
+def _id(row: BalanceRow) -> str:
+    return row.public_id or f"bal_{abs(row.id)}"

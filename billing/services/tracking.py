@@ -1,0 +1,72 @@
+"""Usage as it comes in: one feature, an event name, or a batch; seats that have a price are invoiced on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+from django.http import HttpResponse
+
+from billing.errors import InsufficientBalance, SeatsAreBilled
+from billing.services import balances, seats
+from billing.services.balances import Tracked, Usage
+from config.access import idempotency
+from config.access.authentication import Caller
+from config.actor import Actor
+from config.api import encode, reply
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a batch, under an idempotency key of its own if it has one."""
+
+    usages: list[Usage]
+    key: str = ""
+
+
+def track(usages: Sequence[Usage], *, wall: datetime, actor: Actor) -> list[Tracked]:
+    """Track what was used; a change of seats that are billed at once is invoiced first, and refused if unpaid."""
+    try:
+        return balances.track_event(usages, wall=wall, actor=actor)
+    except SeatsAreBilled as due:
+        with seats.billed(due, wall=wall, actor=actor):
+            return balances.track_event(usages, wall=wall, actor=actor, seats_are_paid=True)
+
+
+def track_batch(items: Sequence[Item], *, caller: Caller, wall: datetime, actor: Actor) -> None:
+    """Track all items or, if the process dies, none: a client that got no answer can send the batch again.
+
+    A key that was used before, in this batch or earlier, makes its item count once. What a balance rejects is left out.
+    """
+    with transaction.atomic():
+        for item in items:
+            if not item.key:
+                _track_quietly(item.usages, wall=wall, actor=actor)
+                continue
+            try:
+                idempotency.once(
+                    key=item.key,
+                    caller=caller,
+                    request_id=idempotency.fingerprint(
+                        "POST", "batch_track", encode([str(usage) for usage in item.usages])
+                    ),
+                    work=partial(_answer, item, wall, actor),
+                    leased=False,
+                    named_version=False,
+                )
+            except idempotency.KeyReused:
+                continue
+
+
+def _answer(item: Item, wall: datetime, actor: Actor) -> HttpResponse:
+    _track_quietly(item.usages, wall=wall, actor=actor)
+    return reply({"success": True})
+
+
+def _track_quietly(usages: Sequence[Usage], *, wall: datetime, actor: Actor) -> None:
+    try:
+        with transaction.atomic():
+            track(usages, wall=wall, actor=actor)
+    except InsufficientBalance:
+        return
