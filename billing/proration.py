@@ -147,11 +147,18 @@ def renewal_lines(holding: Holding, *, at: datetime, currency: str) -> list[Line
 
 
 def usage_lines(
-    holding: Holding, *, at: datetime, currency: str, everything: bool = False, with_seats: bool = True
+    holding: Holding,
+    *,
+    at: datetime,
+    currency: str,
+    everything: bool = False,
+    with_overdrawn: bool = False,
+    with_seats: bool = True,
 ) -> list[Line]:
     """What was used until the boundary `at` and is billed afterwards: overage, then seats held in arrears.
 
-    `everything` bills what is put aside although its own price's interval goes on (the plan ends). Overage of one item
+    `everything` bills what is put aside although its own price's interval goes on, and `with_overdrawn` what is not
+    put aside yet: the plan ends. Overage of one item
     is summed over entities and then rounded up to billing units, a boundary at a time (spec billing 9.7).
     """
     lines = []
@@ -164,11 +171,13 @@ def usage_lines(
                 price = rate(item).price_of(item.included + beyond)
                 lines.append(_arrear(holding, item, Kind.SEATS, price, beyond, at, currency))
         else:
-            lines.extend(overage_lines(holding, item, at=at, currency=currency))
+            lines.extend(overage_lines(holding, item, at=at, currency=currency, with_overdrawn=with_overdrawn))
     return without_empty(lines)
 
 
-def overage_lines(holding: Holding, item: SubscriptionItem, *, at: datetime, currency: str) -> list[Line]:
+def overage_lines(
+    holding: Holding, item: SubscriptionItem, *, at: datetime, currency: str, with_overdrawn: bool
+) -> list[Line]:
     """A line for each boundary with overage put aside, and one for what is overdrawn at this moment."""
     lines = []
     mine = [row for row in holding.overages if row.item_id == item.pk and row.boundary_at <= at]
@@ -178,7 +187,7 @@ def overage_lines(holding: Holding, item: SubscriptionItem, *, at: datetime, cur
         price = rate(item).price_of(item.included + quantity)
         lines.append(replace(_arrear(holding, item, Kind.OVERAGE, price, quantity, moment, currency), overages=rows))
     overdrawn = holding.overdrawn.get(item.position, ZERO)
-    if overdrawn:
+    if overdrawn and with_overdrawn:
         price = rate(item).price_of(item.included + overdrawn)
         lines.append(_arrear(holding, item, Kind.OVERAGE, price, overdrawn, at, currency))
     return lines

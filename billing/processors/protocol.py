@@ -114,6 +114,9 @@ class PaymentProcessor(Protocol):
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         """The invoice as it is now."""
 
+    def invoice_by_key(self, key: str) -> ProcessorInvoice | None:
+        """The invoice that `charge_invoice` made under a key; None when it never got that far."""
+
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
         """Try an open invoice again with the card on file."""
 

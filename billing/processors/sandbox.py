@@ -82,6 +82,10 @@ class SandboxProcessor:
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         return _invoice(SandboxInvoice.objects.get(invoice_id=invoice_id))
 
+    def invoice_by_key(self, key: str) -> ProcessorInvoice | None:
+        row = SandboxInvoice.objects.filter(idempotency_key=key).first()
+        return _invoice(row) if row else None
+
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
         with transaction.atomic():
             row = SandboxInvoice.objects.select_for_update().get(invoice_id=invoice_id)

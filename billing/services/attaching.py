@@ -363,7 +363,9 @@ def _lines(found: Setup, outcome: Outcome) -> list[Line]:
     lines = []
     for holding in outgoing:
         if request.carry.usages is None and not holding.subscription.is_trialing(at):
-            lines += proration.usage_lines(holding, at=at, currency=currency, everything=True, with_seats=False)
+            lines += proration.usage_lines(
+                holding, at=at, currency=currency, everything=True, with_overdrawn=True, with_seats=False
+            )
         lines += proration.pending_lines(holding)
     credits_ = [
         line

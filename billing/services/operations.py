@@ -49,6 +49,7 @@ class Job:
     net_terms_days: int | None = None
     work: Callable[[int | None], Any] | None = None
     reason: str = ""
+    key: str = ""  # for the processor, where the operation's own would not be the same at a second try
 
 
 @dataclass(slots=True)
@@ -66,54 +67,77 @@ class Result:
 def carry_out(job: Job, outcome: Outcome, *, operation: Operation | None = None) -> Result:
     """Do it; the caller holds the customer's turn. Raises PaymentDeclined where nothing may wait for payment."""
     operation = operation or write_down(job, outcome)
-    result = Result(outcome, operation)
-    collected = None
-    if outcome.leaves_invoice or outcome.total:
-        collected = _collect(job, outcome, operation)
-        result.problem = collected.problem
-        is_waiting = collected.status != "paid" and job.unpaid is not Unpaid.GOES_ON and not job.granted_unpaid
-        if is_waiting and job.unpaid is Unpaid.REFUSED:
-            _refuse(operation, collected, outcome)
-        if is_waiting:
-            _wait(job, outcome, operation, collected, result)
-            return result
+    collected = collect(job, outcome, operation)
+    is_unpaid = collected is not None and collected.status != "paid"
+    if collected is not None and is_unpaid and job.unpaid is Unpaid.WAITS and not job.granted_unpaid:
+        return _wait(job, outcome, operation, collected)
     with transaction.atomic():
-        customer = Customer.objects.locked().get(pk=job.customer.pk)
-        result.made = job.work(operation.pk) if job.work else None
-        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
-        lines: list[InvoiceLine] = []
-        if outcome.lines or collected is not None:
-            result.invoice = invoices.write(
-                customer=customer,
-                entity=job.entity,
-                operation=operation,
-                cause=job.cause,
-                currency=outcome.currency,
-                lines=outcome.lines,
-                at=outcome.at,
-                collected=collected,
-                net_terms_days=job.net_terms_days,
-            )
-            lines = list(result.invoice.lines.all())
-        applying.settle(outcome, lines)
-        applying.wait(outcome.waiting, at=outcome.at)
-        operation.outcome = {**operation.outcome, "applied": True}
-        operation.save(update_fields=["outcome"])
+        result = record(job, outcome, operation, collected)
+    finish(job, outcome, operation)
+    return result
+
+
+def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoice | None:
+    """Charge what there is to charge; None when there is nothing. Raises PaymentDeclined where the job says so."""
+    if not (outcome.leaves_invoice or outcome.total):
+        return None
+    collected = get_processor().charge_invoice(
+        customer_id=syncing.ensure_customer(job.customer),
+        currency=outcome.currency,
+        items=invoices.to_processor(outcome.lines),
+        collection=job.collection,
+        key=f"{job.key or f'operation-{operation.pk}'}-invoice",
+    )
+    if collected.status != "paid" and job.unpaid is Unpaid.REFUSED:
+        _refuse(operation, collected, outcome)
+    return collected
+
+
+def record(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> Result:
+    """Write it all to our rows; inside the caller's transaction."""
+    customer = Customer.objects.locked().get(pk=job.customer.pk)
+    result = Result(outcome, operation, problem=collected.problem if collected else None)
+    applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
+    result.made = job.work(operation.pk) if job.work else None
+    lines: list[InvoiceLine] = []
+    if outcome.lines or collected is not None:
+        result.invoice = invoices.write(
+            customer=customer,
+            entity=job.entity,
+            operation=operation,
+            cause=job.cause,
+            currency=outcome.currency,
+            lines=outcome.lines,
+            at=outcome.at,
+            collected=collected,
+            net_terms_days=job.net_terms_days,
+        )
+        lines = list(result.invoice.lines.all())
+    applying.settle(outcome, lines)
+    applying.wait(outcome.waiting, at=outcome.at)
+    operation.outcome = {**operation.outcome, "applied": True}
+    operation.save(update_fields=["outcome"])
     if result.invoice is not None and result.invoice.is_internal:
         result.invoice = None
     if collected is not None and collected.status == "open":
         result.payment_url = collected.url
-    finish(job.customer, job.entity, outcome, operation)
     return result
+
+
+def reverse(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> None:
+    """Give back what was charged for a change that could not be recorded after all."""
+    if collected is not None and collected.status == "paid" and outcome.total > 0:
+        get_processor().refund(collected.id, outcome.total, key=f"operation-{operation.pk}-reverse")
+    _fail(operation, outcome)
 
 
 def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: ProcessorInvoice, at: datetime) -> None:
     """Carry out a change that waited, now that its invoice is paid: as it was computed then, with the lines of then."""
     with transaction.atomic():
         customer = Customer.objects.locked().get(pk=job.customer.pk)
+        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
         if job.work:
             job.work(operation.pk)
-        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
         invoice = operation.invoices.get(processor_id=paid.id)
         invoices.mark(invoice, paid, at=at)
         rows = list(invoice.lines.all())
@@ -124,7 +148,7 @@ def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: Processo
         applying.settle(outcome, rows)
         operation.outcome = {**operation.outcome, "applied": True}
         operation.save(update_fields=["outcome"])
-    finish(job.customer, job.entity, outcome, operation)
+    finish(job, outcome, operation)
 
 
 def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operation.Status.PENDING) -> Operation:
@@ -143,13 +167,15 @@ def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operati
     )
 
 
-def finish(customer: Customer, entity: Entity | None, outcome: Outcome, operation: Operation) -> None:
+def finish(job: Job, outcome: Outcome, operation: Operation, *, always: bool = False) -> None:
     """The last step: the processor's subscription, then the operation is done."""
-    if touches_subscription(outcome) or operation.kind in (Operation.Kind.SEATS, Operation.Kind.DELETE_ENTITY):
+    of_seats = operation.kind in (Operation.Kind.SEATS, Operation.Kind.DELETE_ENTITY)
+    if always or of_seats or touches_subscription(outcome):
         ended = [end.subscription for end in outcome.ends]
-        syncing.sync(customer=customer, entity=entity, ended=ended, at=outcome.at, key=f"operation-{operation.pk}")
-        if entity is not None and operation.kind == Operation.Kind.SEATS:
-            syncing.sync(customer=customer, entity=None, ended=[], at=outcome.at, key=f"operation-{operation.pk}-seats")
+        key = f"operation-{operation.pk}"
+        syncing.sync(customer=job.customer, entity=job.entity, ended=ended, at=outcome.at, key=key)
+        if job.entity is not None and operation.kind == Operation.Kind.DELETE_ENTITY:
+            syncing.sync(customer=job.customer, entity=None, ended=[], at=outcome.at, key=f"{key}-seats")
     operation.status = Operation.Status.DONE
     operation.finished_at = outcome.at
     operation.save(update_fields=["status", "finished_at"])
@@ -169,16 +195,6 @@ def touches_subscription(outcome: Outcome) -> bool:
     return bool(outcome.quantities) or any(row.is_paid for row in touched)
 
 
-def ensure_customer(customer: Customer) -> str:
-    """The customer's id at the processor, made when it is first needed."""
-    if not customer.processor_id:
-        customer.processor_id = get_processor().ensure_customer(
-            ref=customer.external_id, email=customer.email, name=customer.name, key=f"customer-{customer.pk}"
-        )
-        Customer.objects.filter(pk=customer.pk).update(processor_id=customer.processor_id)
-    return customer.processor_id
-
-
 def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:
     """Give up changes that wait for the customer: their invoices are voided, their pages closed."""
     waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING).exclude(pk=except_for)
@@ -195,20 +211,9 @@ def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None =
         operation.save(update_fields=["status", "finished_at"])
 
 
-def _collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoice:
-    return get_processor().charge_invoice(
-        customer_id=ensure_customer(job.customer),
-        currency=outcome.currency,
-        items=invoices.to_processor(outcome.lines),
-        collection=job.collection,
-        key=f"operation-{operation.pk}-invoice",
-    )
-
-
 def _refuse(operation: Operation, collected: ProcessorInvoice, outcome: Outcome) -> None:
     get_processor().void_invoice(collected.id, key=f"operation-{operation.pk}-void")
-    operation.status, operation.finished_at = Operation.Status.FAILED, outcome.at
-    operation.save(update_fields=["status", "finished_at"])
+    _fail(operation, outcome)
     raise PaymentDeclined(
         {
             Problem.DECLINED: "The card was declined.",
@@ -218,12 +223,15 @@ def _refuse(operation: Operation, collected: ProcessorInvoice, outcome: Outcome)
     )
 
 
-def _wait(
-    job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice, result: Result
-) -> None:
+def _fail(operation: Operation, outcome: Outcome) -> None:
+    operation.status, operation.finished_at = Operation.Status.FAILED, outcome.at
+    operation.save(update_fields=["status", "finished_at"])
+
+
+def _wait(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice) -> Result:
     expire_waiting(job.customer, at=outcome.at, except_for=operation.pk)
     with transaction.atomic():
-        result.invoice = invoices.write(
+        invoice = invoices.write(
             customer=job.customer,
             entity=job.entity,
             operation=operation,
@@ -238,4 +246,5 @@ def _wait(
         operation.status = Operation.Status.WAITING
         operation.expires_at = outcome.at + PATIENCE if job.collection is Collection.CARD else None
         operation.save(update_fields=["status", "expires_at"])
-    result.payment_url = collected.url if collected.status == "open" else None
+    url = collected.url if collected.status == "open" else None
+    return Result(outcome, operation, invoice, collected.problem, url)

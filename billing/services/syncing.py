@@ -35,6 +35,16 @@ def sync(
         get_processor().cancel_subscription(subscription_id, key=f"{key}-end")
 
 
+def ensure_customer(customer: Customer) -> str:
+    """The customer's id at the processor, made when it is first needed."""
+    if not customer.processor_id:
+        customer.processor_id = get_processor().ensure_customer(
+            ref=customer.external_id, email=customer.email, name=customer.name, key=f"customer-{customer.pk}"
+        )
+        Customer.objects.filter(pk=customer.pk).update(processor_id=customer.processor_id)
+    return customer.processor_id
+
+
 def _put(customer: Customer, entity: Entity | None, held: list[Holding], *, at: datetime, key: str) -> str:
     processor, rows = get_processor(), [holding.subscription for holding in held]
     items = [item for holding in held for item in _items(holding)]
@@ -43,7 +53,7 @@ def _put(customer: Customer, entity: Entity | None, held: list[Holding], *, at: 
     found = next((row.processor_subscription_id for row in rows if row.processor_subscription_id), "")
     if not found:
         found = processor.create_subscription(
-            customer_id=customer.processor_id,
+            customer_id=ensure_customer(customer),
             entity_id=entity.external_id if entity else None,
             items=items,
             period_start=start,

@@ -63,7 +63,7 @@ def compute(found: Setup) -> Outcome:
     """What the update comes to."""
     match found.request.action:
         case "cancel_end_of_cycle":
-            return _cancel_at_end(found)
+            return cancel_at_end(found)
         case "cancel_immediately":
             return _cancel_now(found)
         case "uncancel":
@@ -125,7 +125,8 @@ def _one(rows: list[Subscription], wanted: str) -> Subscription:
 # -- cancelling (spec billing 8) --
 
 
-def _cancel_at_end(found: Setup) -> Outcome:
+def cancel_at_end(found: Setup) -> Outcome:
+    """End the plan with what is paid for; the group's free plan takes over from there."""
     row, at = found.row, found.at
     if row.is_one_off:
         raise InvalidRequest("A plan that is paid once has no cycle to end. Use cancel_immediately.")
@@ -169,11 +170,9 @@ def _cancel_now(found: Setup) -> Outcome:
     paused = _paused(found)
     if paused is not None and row.is_trialing(at):
         outcome.resumes = [paused]
-    fallback = None if paused else _default_after(found)
+    fallback = None if paused else fall_back(found)
     if fallback is not None:
-        draft = drafts.holding(found.subject, fallback, customize=Customize(), quantities=(), at=at)
-        draft.subscription.auto_enabled = True
-        outcome.starts = [Start(draft, row)]
+        outcome.starts = [fallback]
     credited = proration.credit_lines(found.target, at=at, currency=found.currency)
     if request.refund is not None:
         outcome.refund = _refundable(found, -proration.total(credited))
@@ -193,6 +192,16 @@ def _uncancel(found: Setup) -> Outcome:
     outcome.deletes = found.successors
     outcome.cancellations = [Cancellation(row, None)]
     return outcome
+
+
+def fall_back(found: Setup) -> Start | None:
+    """The free plan that takes over at once when the present one ends; None where there is none."""
+    plan = _default_after(found)
+    if plan is None:
+        return None
+    draft = drafts.holding(found.subject, plan, customize=Customize(), quantities=(), at=found.at)
+    draft.subscription.auto_enabled = True
+    return Start(draft, found.row)
 
 
 def _default_after(found: Setup) -> Plan | None:

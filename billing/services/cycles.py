@@ -1,0 +1,248 @@
+"""Renewals and all that happens at an instant of its own: trial ends, scheduled starts, ends. Once each, in order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing import proration
+from billing.models import Invoice, Operation, Subscription
+from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
+from billing.processors import Collection, get_processor
+from billing.proration import Holding
+from billing.services import attaching, holdings, operations, resets, updating
+from billing.services.operations import Job, Result, Unpaid
+from billing.services.requests import Update
+from config.actor import Actor
+from config.api import milliseconds
+from entities.models import Customer, Entity
+from entities.subject import Subject
+from plans.intervals import next_boundary
+
+ZERO = Decimal(0)
+Status = Subscription.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The plans that share an invoice at a boundary: those of one scope, or one with a cycle of its own."""
+
+    customer: Customer
+    entity: Entity | None
+    rows: list[Subscription]
+    boundary: datetime
+
+
+def groups(rows: Iterable[Subscription], boundary: datetime) -> list[Group]:
+    """The rows that renew at the boundary, by invoice; the customer's own first, then entities by age."""
+    found: dict[tuple[int, int], list[Subscription]] = {}
+    for row in rows:
+        found.setdefault((row.entity_id or 0, row.pk if row.has_own_cycle else 0), []).append(row)
+    return [
+        Group(members[0].customer, members[0].entity, members, boundary) for _, members in sorted(found.items())
+    ]
+
+
+def renew(group: Group, *, actor: Actor, currency: str) -> Result:
+    """Close the cycle that ends at the boundary and open the next: one invoice, once.
+
+    Overage and seats of the closing cycle, what waited, then the next cycle of what goes on and the first one of what
+    takes its place. An invoice that can't be collected leaves the plans past due, not ended (spec billing 12).
+    """
+    _reset(group, actor)
+    outcome = renewal(group, currency=currency)
+    first = group.rows[0]
+    job = Job(
+        customer=group.customer,
+        entity=group.entity,
+        kind=Operation.Kind.RENEWAL,
+        cause=Invoice.Cause.RENEWAL,
+        actor=actor,
+        request={"subscriptions": [row.pk for row in group.rows], "boundary": milliseconds(group.boundary)},
+        unpaid=Unpaid.GOES_ON,
+        collection=Collection.SEND if first.sends_invoice else Collection.CARD,
+        net_terms_days=first.net_terms_days,
+        key=f"renewal-{first.pk}-{milliseconds(group.boundary)}",
+    )
+    result = operations.carry_out(job, outcome)
+    if result.problem is not None:
+        going_on = [cycle.subscription.pk for cycle in outcome.cycles]
+        begun = [start.holding.subscription.pk for start in outcome.starts if start.holding.subscription.is_paid]
+        Subscription.objects.filter(pk__in=[*going_on, *begun]).update(status=Status.PAST_DUE)
+        if result.operation is not None:
+            operations.finish(job, outcome, result.operation)
+    return result
+
+
+def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcome:
+    """What the boundary comes to. A forecast looks ahead: what is overdrawn now counts as what will be put aside."""
+    at = group.boundary
+    outcome = Outcome(at=at, currency=currency, intent="renewal")
+    held = holdings.load(group.rows, at=at)
+    waiting = _scheduled(group)
+    charges = []
+    for holding in held:
+        row = holding.subscription
+        after_trial = row.trial_ends_at == at
+        ends = (row.ends_at is not None and row.ends_at <= at) or (after_trial and _is_unpayable(row))
+        if after_trial:
+            outcome.waived += holding.overages
+        else:
+            outcome.lines += proration.usage_lines(
+                holding, at=at, currency=currency, everything=ends, with_overdrawn=ends or is_forecast
+            )
+        outcome.lines += proration.pending_lines(holding)
+        if ends:
+            outcome.ends.append(End(row, "The trial ended without a card" if after_trial else "Ended with its cycle"))
+            successor = _successor(row, waiting)
+            if successor is not None:
+                charges += _begin(outcome, successor, holding, currency)
+            elif after_trial:
+                _fall_back(outcome, holding)
+        else:
+            charges += _go_on(outcome, holding, currency)
+    outcome.lines += charges
+    outcome.leaves_invoice = bool(outcome.cycles)
+    return outcome
+
+
+def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
+    """Start a plan whose time has come although nothing renews or ends with it."""
+    outcome = Outcome(at=at, currency=currency, intent="attach")
+    scope = Subject(row.customer, row.entity)
+    live = holdings.rows(row.customer).filter(entity=row.entity, is_one_off=False).live()
+    current = None
+    if not row.is_add_on:
+        found = live.filter(group=row.group, is_add_on=False).first()
+        current = holdings.one(found, at=at) if found is not None else None
+    if current is not None:
+        outcome.ends.append(End(current.subscription, f"{row.plan.name} took its place"))
+        outcome.lines += proration.usage_lines(
+            current, at=at, currency=currency, everything=True, with_overdrawn=True, with_seats=False
+        )
+        outcome.lines += proration.pending_lines(current)
+        outcome.lines += proration.credit_lines(current, at=at, currency=currency)
+    outcome.lines += _begin(outcome, row, current, currency)
+    if row.is_paid and not row.has_own_cycle:
+        others = Subscription.objects.filter(customer=row.customer, is_paid=True, has_own_cycle=False).live()
+        if not others.exclude(pk=current.subscription.pk if current else None).exists():
+            outcome.customer_anchor = row.billing_cycle_anchor
+    return _run(scope, outcome, actor, reason=f"{row.plan} starts as scheduled")
+
+
+def end_due(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
+    """End a plan whose end has come although nothing renews then; what was used beyond the grant is billed."""
+    outcome = Outcome(at=at, currency=currency, intent="cancel_end_of_cycle")
+    holding = holdings.one(row, at=at)
+    if row.is_trialing(at) or row.trial_ends_at == at:
+        outcome.waived += holding.overages
+    else:
+        outcome.lines = proration.usage_lines(holding, at=at, currency=currency, everything=True, with_overdrawn=True)
+    outcome.lines += proration.pending_lines(holding)
+    outcome.ends = [End(row, "Its end has come")]
+    return _run(Subject(row.customer, row.entity), outcome, actor, reason=f"{row.plan} ends")
+
+
+def end_trial(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
+    """End a trial that goes back to the plan before."""
+    outcome = Outcome(at=at, currency=currency, intent="cancel_immediately")
+    outcome.ends = [End(row, "The trial is over")]
+    paused = holdings.rows(row.customer).filter(entity=row.entity, status=Status.PAUSED, group=row.group).first()
+    if paused is not None:
+        outcome.resumes = [paused]
+    return _run(Subject(row.customer, row.entity), outcome, actor, reason=f"The trial of {row.plan} is over")
+
+
+def invoice_previews(customer: Customer, *, currency: str) -> list[tuple[Group, Outcome]]:
+    """The next invoice of each of the customer's processor subscriptions, as it would be if nothing more was used."""
+    rows = [row for row in holdings.rows(customer).filter(is_paid=True).live() if row.current_period_end is not None]
+    previews = []
+    for boundary in sorted({row.current_period_end for row in rows if row.current_period_end is not None}):
+        due = [row for row in rows if row.current_period_end == boundary]
+        previews += [
+            (group, renewal(group, currency=currency, is_forecast=True)) for group in groups(due, boundary)
+        ]
+    return previews
+
+
+def _run(scope: Subject, outcome: Outcome, actor: Actor, *, reason: str) -> Result:
+    job = Job(
+        customer=scope.customer,
+        entity=scope.entity,
+        kind=Operation.Kind.RENEWAL,
+        cause=Invoice.Cause.RENEWAL,
+        actor=actor,
+        request={"reason": reason, "at": milliseconds(outcome.at)},
+        unpaid=Unpaid.GOES_ON,
+        reason=reason,
+    )
+    return operations.carry_out(job, outcome)
+
+
+def _reset(group: Group, actor: Actor) -> None:
+    while resets.reset_due(at=group.boundary, actor=actor, customer_pk=group.customer.pk):
+        pass
+
+
+def _scheduled(group: Group) -> list[Subscription]:
+    rows = holdings.rows(group.customer).filter(entity=group.entity, status=Status.SCHEDULED)
+    return list(rows.filter(started_at__lte=group.boundary))
+
+
+def _successor(row: Subscription, waiting: Sequence[Subscription]) -> Subscription | None:
+    if row.is_add_on:
+        return None
+    return next((other for other in waiting if other.group == row.group and not other.is_add_on), None)
+
+
+def _is_unpayable(row: Subscription) -> bool:
+    """A trial that asked for no card ends with the plan when there still is none."""
+    if row.trial_card_required or row.sends_invoice:
+        return False
+    customer_id = row.customer.processor_id
+    return not customer_id or get_processor().payment_method(customer_id) is None
+
+
+def _go_on(outcome: Outcome, holding: Holding, currency: str) -> list[proration.Line]:
+    row, at = holding.subscription, outcome.at
+    dropped = holdings.vacated([holding])
+    for seat in dropped:
+        position = seat.item.position
+        holding.seats[position] = max(ZERO, holding.seats.get(position, ZERO) - 1)
+        holding.seats_held[position] = max(ZERO, holding.seats_held.get(position, ZERO) - 1)
+    outcome.vacated += dropped
+    for item in holding.items:
+        if item.upcoming_quantity is not None:
+            outcome.quantities.append(NewQuantity(item, item.upcoming_quantity))
+            item.quantity = item.upcoming_quantity
+    shortest = attaching.terms(holding).shortest
+    if shortest is not None:
+        end = next_boundary(holding.anchor, shortest, at)
+        outcome.cycles.append(NewCycle(row, holding.anchor, at, end))
+    return proration.renewal_lines(holding, at=at, currency=currency)
+
+
+def _begin(
+    outcome: Outcome, row: Subscription, predecessor: Holding | None, currency: str
+) -> list[proration.Line]:
+    """Start a scheduled plan in an outcome; returns what its first cycle costs."""
+    at = outcome.at
+    starting = Holding(row, list(row.items.all()))
+    holdings.expect_seats(starting, predecessor, Subject(row.customer, row.entity))
+    row.started_at = at
+    if row.is_paid and row.billing_cycle_anchor is None:
+        row.billing_cycle_anchor = at
+    attaching.first_period(starting, at)
+    outcome.starts.append(Start(starting, predecessor.subscription if predecessor else None))
+    return proration.first_lines(starting, at=at, currency=currency) if row.is_paid else []
+
+
+def _fall_back(outcome: Outcome, holding: Holding) -> None:
+    row = holding.subscription
+    scope = Subject(row.customer, row.entity)
+    in_scope = list(holdings.rows(row.customer).filter(entity=row.entity, is_one_off=False).current_or_scheduled())
+    found = updating.Setup(scope, Update(), outcome.at, outcome.currency, holding, in_scope)
+    start = updating.fall_back(found)
+    if start is not None:
+        outcome.starts.append(start)
+

@@ -1,0 +1,196 @@
+"""What customers do at the processor: pay, authenticate, complete a checkout, cancel there; and what follows here."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+from django.db import transaction
+
+from billing.errors import NothingToPay
+from billing.models import Invoice, Operation, Subscription
+from billing.outcomes import Cancellation, End, Outcome, Start
+from billing.processors import ProcessorInvoice
+from billing.processors.registry import sandbox
+from billing.proration import Holding
+from billing.services import (
+    attaching,
+    holdings,
+    invoices,
+    operations,
+    queue,
+    recovery,
+    requests,
+    subscriptions,
+    syncing,
+    updating,
+)
+from billing.services.operations import Job, Unpaid
+from billing.services.requests import Attach, Update
+from config.actor import Actor
+from config.errors import DomainError
+from entities.models import Customer
+from entities.subject import Subject
+
+Status = Subscription.Status
+
+
+def set_card(customer: Customer, behavior: str | None) -> None:
+    """Replace or remove the sandbox card."""
+    sandbox().set_card(syncing.ensure_customer(customer), behavior)
+
+
+def complete_checkout(
+    customer: Customer, *, at: datetime, session_id: str | None = None, behavior: str = "success"
+) -> None:
+    """The customer enters a card on the checkout page (the one opened last) and pays; the plan that waited starts.
+
+    Raises NothingToPay when no page is open, and PaymentDeclined: the page then stays open for another card.
+    """
+    with queue.customer(customer):
+        recovery.finish_pending(customer)
+        waiting = Operation.objects.filter(
+            customer=customer, status=Operation.Status.WAITING, outcome__has_key="session_id", expires_at__gt=at
+        ).order_by("-pk")
+        if session_id is not None:
+            waiting = waiting.filter(outcome__session_id=session_id)
+        operation = waiting.select_related("customer", "entity").first()
+        if operation is None:
+            raise NothingToPay("No checkout page is open. Attach a paid plan to a customer without a card to get one.")
+        session = operation.outcome["session_id"]
+        set_card(customer, behavior)
+        request = msgspec.structs.replace(requests.read(operation.request, Attach), redirect_mode="never")
+        subject = Subject(Customer.objects.get(pk=customer.pk), operation.entity)
+        actor = Actor(operation.actor, operation.request_id)
+        currency = subscriptions.currency_of(subject.customer, request.currency)
+        outcome = attaching.compute(attaching.setup(subject, request, at=at, currency=currency))
+        job = replace(subscriptions.attach_job(subject, request, actor), unpaid=Unpaid.REFUSED)
+        operation.status, operation.at = Operation.Status.PENDING, at
+        operation.request = requests.written(request)
+        operation.save(update_fields=["status", "at", "request"])
+        try:
+            operations.carry_out(job, outcome, operation=operation)
+        except DomainError:
+            # The page stays open: another card may do.
+            Operation.objects.filter(pk=operation.pk).update(status=Operation.Status.EXPIRED, finished_at=at)
+            raise
+        sandbox().close_session(session)
+
+
+def pay_open_invoice(customer: Customer, *, at: datetime, invoice: Invoice | None = None) -> Invoice:
+    """The customer pays an open invoice (the newest) on its page, or passes 3D Secure for it; raises NothingToPay."""
+    with queue.customer(customer):
+        recovery.finish_pending(customer)
+        operations.expire_waiting(customer, at=at, only_due=True)
+        payable = Invoice.objects.filter(customer=customer).payable().order_by("-created_at", "-pk")
+        found = payable.filter(pk=invoice.pk).first() if invoice is not None else payable.first()
+        if found is None:
+            raise NothingToPay("There is no open invoice to pay.")
+        paid = sandbox().settle_invoice(found.processor_id)
+        invoice_paid(found, paid, at=at)
+        return found
+
+
+def invoice_paid(invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> None:
+    """An open invoice is paid: what waited for it is done, what was past due is not any more."""
+    operation = invoice.operation
+    if operation is not None and operation.status == Operation.Status.WAITING:
+        computed = recovery.recompute(operation)
+        if computed is not None:
+            job, outcome = computed
+            operations.complete(job, outcome, operation, paid=paid, at=at)
+            return
+    with transaction.atomic():
+        invoices.mark(invoice, paid, at=at)
+        recovered = _no_longer_due(invoice)
+        Subscription.objects.filter(pk__in=recovered).update(status=Status.ACTIVE)
+    if recovered:
+        key = f"invoice-{invoice.pk}-paid"
+        syncing.sync(customer=invoice.customer, entity=invoice.entity, ended=[], at=at, key=key)
+
+
+def _no_longer_due(invoice: Invoice) -> list[int]:
+    """The past due plans of the invoice's scope, once nothing of the scope's renewals is open."""
+    open_renewals = Invoice.objects.filter(
+        customer=invoice.customer, entity=invoice.entity, cause=Invoice.Cause.RENEWAL
+    ).payable()
+    if open_renewals.exclude(pk=invoice.pk).exists():
+        return []
+    due = Subscription.objects.filter(customer=invoice.customer, entity=invoice.entity, status=Status.PAST_DUE)
+    return list(due.values_list("pk", flat=True))
+
+
+def canceled_at_processor(subject: Subject, *, at_period_end: bool, at: datetime, actor: Actor) -> None:
+    """The subscription of a scope was canceled at the processor: its plans end, without credit (spec billing 16)."""
+    customer = subject.customer
+    with queue.customer(customer):
+        recovery.finish_pending(customer)
+        held = _shared(subject, at)
+        if not held:
+            raise NothingToPay("This scope has no subscription at the processor.", code="invalid_request")
+        outcome = Outcome(at=at, currency=subscriptions.currency_of(customer), intent="cancel_immediately")
+        for holding in held:
+            _cancel(outcome, subject, holding, at_period_end=at_period_end)
+        _run(subject, outcome, actor, "Canceled at the processor")
+
+
+def resumed_at_processor(subject: Subject, *, at: datetime, actor: Actor) -> None:
+    """A cancellation at the period's end was taken back at the processor."""
+    customer = subject.customer
+    with queue.customer(customer):
+        recovery.finish_pending(customer)
+        outcome = Outcome(at=at, currency=subscriptions.currency_of(customer), intent="uncancel")
+        for holding in _shared(subject, at):
+            row = holding.subscription
+            if row.ends_at is not None:
+                outcome.cancellations.append(Cancellation(row, None))
+                outcome.deletes += _waiting(subject, row)
+        _run(subject, outcome, actor, "Resumed at the processor")
+
+
+def _cancel(outcome: Outcome, subject: Subject, holding: Holding, *, at_period_end: bool) -> None:
+    row, waiting = holding.subscription, _waiting(subject, holding.subscription)
+    found = updating.setup(
+        subject, Update(subscription_id=row.public_id, action="uncancel"), at=outcome.at, currency=outcome.currency
+    )
+    if at_period_end:
+        planned = updating.cancel_at_end(found)
+        outcome.cancellations += planned.cancellations
+        outcome.deletes += planned.deletes
+        outcome.schedules += planned.schedules
+        return
+    outcome.ends.append(End(row, "Canceled at the processor"))
+    outcome.deletes += [other for other in waiting if other.is_paid]
+    free = next((other for other in waiting if not other.is_paid), None)
+    if free is not None:
+        free.started_at = outcome.at
+        outcome.starts.append(Start(Holding(free, list(free.items.all())), row))
+        return
+    fallback = updating.fall_back(found)
+    if fallback is not None:
+        outcome.starts.append(fallback)
+
+
+def _shared(subject: Subject, at: datetime) -> list[Holding]:
+    rows = holdings.rows(subject.customer).filter(entity=subject.entity, is_paid=True, has_own_cycle=False).live()
+    return holdings.load(rows, at=at)
+
+
+def _waiting(subject: Subject, row: Subscription) -> list[Subscription]:
+    if row.is_add_on:
+        return []
+    rows = holdings.rows(subject.customer).filter(entity=subject.entity, status=Status.SCHEDULED)
+    return list(rows.filter(group=row.group, is_add_on=False))
+
+
+def _run(subject: Subject, outcome: Outcome, actor: Actor, reason: str) -> None:
+    job = Job(
+        customer=subject.customer,
+        entity=subject.entity,
+        kind=Operation.Kind.UPDATE,
+        cause=Invoice.Cause.UPDATE,
+        actor=actor,
+        request={},
+        reason=reason,
+    )
+    operations.carry_out(job, outcome)
+

@@ -1,0 +1,106 @@
+"""Operations whose process died: finished when their money was taken, given up when it was not."""
+
+from billing.models import Invoice, Operation, Subscription
+from billing.outcomes import End, Outcome
+from billing.processors import ProcessorInvoice, get_processor
+from billing.services import attaching, holdings, operations, requests, updating
+from billing.services.operations import Job
+from billing.services.requests import Attach, Update
+from config.actor import Actor
+from config.errors import DomainError
+from entities.models import Customer
+from entities.subject import Subject
+
+Kind = Operation.Kind
+Status = Operation.Status
+
+
+def finish_pending(customer: Customer) -> int:
+    """Settle what earlier processes left behind; the caller holds the customer's turn, so nobody is at work on it."""
+    pending = list(Operation.objects.filter(customer=customer, status=Status.PENDING).order_by("pk"))
+    for operation in pending:
+        _settle(operation)
+    return len(pending)
+
+
+def recompute(operation: Operation) -> tuple[Job, Outcome] | None:
+    """What an attachment or update came to at its own instant; None for other kinds, which are asked for again."""
+    subject = Subject(operation.customer, operation.entity)
+    actor = Actor(operation.actor, operation.request_id)
+    currency = operation.outcome["currency"]
+    if operation.kind == Kind.ATTACH:
+        attach = requests.read(operation.request, Attach)
+        found = attaching.setup(subject, attach, at=operation.at, currency=currency)
+        cause = Invoice.Cause.ATTACH
+        outcome = attaching.compute(found)
+    elif operation.kind == Kind.UPDATE:
+        update = requests.read(operation.request, Update)
+        outcome = updating.compute(updating.setup(subject, update, at=operation.at, currency=currency))
+        cause = Invoice.Cause.UPDATE
+    else:
+        return None
+    job = Job(
+        customer=operation.customer,
+        entity=operation.entity,
+        kind=Kind(operation.kind),
+        cause=cause,
+        actor=actor,
+        request=operation.request,
+    )
+    return job, outcome
+
+
+def _settle(operation: Operation) -> None:
+    if operation.outcome.get("applied"):
+        _finish(operation)
+        return
+    if operation.kind == Kind.RENEWAL:
+        # Done again by whoever brings the customer up to date, under the same key at the processor.
+        _close(operation, Status.FAILED)
+        return
+    collected = get_processor().invoice_by_key(f"operation-{operation.pk}-invoice")
+    if collected is None or collected.status == "void":
+        _close(operation, Status.FAILED)
+    elif collected.status != "paid":
+        get_processor().void_invoice(collected.id, key=f"operation-{operation.pk}-void")
+        _close(operation, Status.FAILED)
+    else:
+        _complete(operation, collected)
+
+
+def _complete(operation: Operation, collected: ProcessorInvoice) -> None:
+    """The money is taken: do what it was taken for or, where that can't be done any more, give it back."""
+    try:
+        computed = recompute(operation)
+    except DomainError:
+        computed = None
+    if computed is None or computed[1].total != collected.total:
+        if collected.total > 0:
+            get_processor().refund(collected.id, collected.total, key=f"operation-{operation.pk}-reverse")
+        _close(operation, Status.FAILED)
+        return
+    job, outcome = computed
+    operations.carry_out(job, outcome, operation=operation)
+
+
+def _finish(operation: Operation) -> None:
+    """Everything is written; only the processor's subscription may not know yet."""
+    ended = holdings.rows(operation.customer).filter(
+        entity=operation.entity, status=Subscription.Status.EXPIRED, ends_at=operation.at
+    )
+    outcome = Outcome(at=operation.at, currency=operation.outcome["currency"])
+    outcome.ends = [End(row, "") for row in ended]
+    job = Job(
+        customer=operation.customer,
+        entity=operation.entity,
+        kind=Kind(operation.kind),
+        cause=Invoice.Cause.UPDATE,
+        actor=Actor(operation.actor),
+        request=operation.request,
+    )
+    operations.finish(job, outcome, operation, always=True)
+
+
+def _close(operation: Operation, status: Operation.Status) -> None:
+    operation.status, operation.finished_at = status, operation.at
+    operation.save(update_fields=["status", "finished_at"])

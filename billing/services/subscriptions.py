@@ -1,0 +1,153 @@
+"""Plans of customers and entities: attach, change, cancel, and what each would cost."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from billing import changes
+from billing.models import Invoice, Operation
+from billing.outcomes import Outcome
+from billing.processors import Collection, get_processor
+from billing.services import attaching, checkouts, operations, queue, recovery, requests, updating
+from billing.services.operations import Job, Result
+from billing.services.requests import Attach, Update
+from config.actor import Actor
+from entities.models import Customer
+from entities.subject import Subject
+from plans.models import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an action did: its result, or the page on which the customer has to pay first."""
+
+    result: Result | None
+    payment_url: str | None = None
+
+
+def attach(*, subject: Subject, request: Attach, at: datetime, actor: Actor) -> Answer:
+    """Attach a plan: at once, at the end of the cycle, or when it is paid for.
+
+    Raises PlanNotFound, PlanAlreadyAttached, and InvalidRequest for what can't be done as things stand.
+    """
+    with queue.customer(subject.customer):
+        recovery.finish_pending(subject.customer)
+        found, outcome = _plan_attach(subject, request, at, locks=True)
+        if outcome.checkout is not None:
+            return Answer(None, checkouts.open_page(found.subject, request, outcome, actor=actor))
+        result = operations.carry_out(attach_job(found.subject, request, actor), outcome)
+        if result.operation is not None and result.operation.status == Operation.Status.DONE:
+            operations.expire_waiting(found.customer, at=at, except_for=result.operation.pk)
+        return Answer(result, result.payment_url)
+
+
+def preview_attach(*, subject: Subject, request: Attach, at: datetime) -> Outcome:
+    """What `attach` would do, with the same errors; changes nothing."""
+    return _plan_attach(subject, request, at, locks=False)[1]
+
+
+def update(*, subject: Subject, request: Update, at: datetime, actor: Actor) -> Answer:
+    """Change a plan that is held; raises SubscriptionNotFound and InvalidRequest."""
+    with queue.customer(subject.customer):
+        recovery.finish_pending(subject.customer)
+        found, outcome = _plan_update(subject, request, at, locks=True)
+        last = updating.last_payment(found.row) if outcome.refund else None
+        result = operations.carry_out(update_job(found.subject, request, actor), outcome)
+        if outcome.refund and last is not None and result.operation is not None:
+            key = f"operation-{result.operation.pk}-refund"
+            last.refunded += get_processor().refund(last.processor_id, outcome.refund, key=key)
+            last.save(update_fields=["refunded"])
+        if result.operation is not None and result.operation.status == Operation.Status.DONE:
+            operations.expire_waiting(found.subject.customer, at=at, except_for=result.operation.pk)
+        return Answer(result, result.payment_url)
+
+
+def preview_update(*, subject: Subject, request: Update, at: datetime) -> Outcome:
+    """What `update` would do, with the same errors; changes nothing."""
+    return _plan_update(subject, request, at, locks=False)[1]
+
+
+def enable_defaults(*, customer: Customer, at: datetime, actor: Actor) -> None:
+    """Attach the plans that start by themselves, one per group: free ones, and paid ones whose trial needs no card."""
+    seen: set[str] = set()
+    for plan in Plan.objects.enabled_for_new_customers().with_items().order_by("group", "pk"):
+        if plan.group in seen or not _starts_by_itself(plan):
+            continue
+        seen.add(plan.group)
+        request = Attach(plan=plan.slug, redirect_mode="never", auto_enabled=True)
+        attach(subject=Subject(customer), request=request, at=at, actor=actor)
+
+
+def attach_job(subject: Subject, request: Attach, actor: Actor) -> Job:
+    """How an attachment is carried out."""
+    mode = request.invoice_mode
+    sends = mode is not None and mode.enabled
+    granted = request.enable_plan_immediately or (mode is not None and mode.enable_plan_immediately)
+    terms = None if not sends else mode.net_terms_days if mode is not None and mode.net_terms_days is not None else 30
+    return Job(
+        customer=subject.customer,
+        entity=subject.entity,
+        kind=Operation.Kind.ATTACH,
+        cause=Invoice.Cause.ATTACH,
+        actor=actor,
+        request=requests.written(request),
+        collection=_collection(request.invoice_mode),
+        granted_unpaid=granted and sends,
+        net_terms_days=terms,
+    )
+
+
+def update_job(subject: Subject, request: Update, actor: Actor) -> Job:
+    """How an update is carried out."""
+    mode = request.invoice_mode
+    return Job(
+        customer=subject.customer,
+        entity=subject.entity,
+        kind=Operation.Kind.UPDATE,
+        cause=Invoice.Cause.UPDATE,
+        actor=actor,
+        request=requests.written(request),
+        collection=_collection(mode),
+        granted_unpaid=mode is not None and mode.enabled and mode.enable_plan_immediately,
+        net_terms_days=mode.net_terms_days if mode is not None else None,
+    )
+
+
+def currency_of(customer: Customer, asked: str | None = None) -> str:
+    """What the customer pays in: what was locked by the first invoice, else as asked, else the default."""
+    return customer.currency or (asked or settings.CURRENCY).lower()
+
+
+def _plan_attach(
+    subject: Subject, request: Attach, at: datetime, *, locks: bool
+) -> tuple[attaching.Setup, Outcome]:
+    with transaction.atomic():
+        scope = Subject(_customer(subject, locks=locks), subject.entity)
+        currency = currency_of(scope.customer, request.currency)
+        found = attaching.setup(scope, request, at=at, currency=currency)
+    return found, attaching.compute(found)
+
+
+def _plan_update(subject: Subject, request: Update, at: datetime, *, locks: bool) -> tuple[updating.Setup, Outcome]:
+    with transaction.atomic():
+        scope = Subject(_customer(subject, locks=locks), subject.entity)
+        found = updating.setup(scope, request, at=at, currency=currency_of(scope.customer))
+    return found, updating.compute(found)
+
+
+def _customer(subject: Subject, *, locks: bool) -> Customer:
+    customers = Customer.objects.locked() if locks else Customer.objects.all()
+    return customers.get(pk=subject.customer.pk)
+
+
+def _collection(mode: requests.InvoiceMode | None) -> Collection:
+    if mode is None or not mode.enabled:
+        return Collection.CARD
+    return Collection.SEND if mode.finalize else Collection.DRAFT
+
+
+def _starts_by_itself(plan: Plan) -> bool:
+    is_free = changes.terms_of(plan, list(plan.items.all())).kind is changes.Kind.FREE
+    return is_free or (plan.trial_length is not None and not plan.trial_card_required)
