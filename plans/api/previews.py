@@ -7,6 +7,7 @@ from django.conf import settings
 from plans import wording
 from plans.api import shapes
 from plans.catalog.push import FeatureChange, Push
+from plans.catalog.rules import Features
 from plans.catalog.specs import FeatureSpec, ItemSpec, PlanSpec
 from plans.catalog.versions import Change
 from plans.models import Feature, Plan, PlanItem
@@ -34,7 +35,7 @@ def push(result: Push) -> dict[str, Any]:
     """All changes; those of plans line up with the request's plans, deletions follow."""
     return {
         "feature_changes": [_feature(change) for change in result.features],
-        "plan_changes": [_plan(change) for change in result.plans],
+        "plan_changes": [_plan(change, result.known) for change in result.plans],
         "reward_changes": [],
         "referral_program_changes": [],
     }
@@ -66,7 +67,7 @@ def _feature_before(before: FeatureSpec | None, after: FeatureSpec | None) -> di
     return shown
 
 
-def _plan(change: Change) -> dict[str, Any]:
+def _plan(change: Change, features: Features) -> dict[str, Any]:
     return {
         "plan_id": change.slug,
         "action": change.action,
@@ -75,7 +76,7 @@ def _plan(change: Change) -> dict[str, Any]:
         "versionable": change.action == "updated" and change.new_version is not None,
         "will_archive": change.will_archive,
         "customize": None,
-        **_plan_differences(change.before, change.after),
+        **_plan_differences(change.before, change.after, features),
         "license_changes": [],
         "license_parents": [],
         "variants": [],
@@ -83,7 +84,7 @@ def _plan(change: Change) -> dict[str, Any]:
     }
 
 
-def _plan_differences(before: PlanSpec | None, after: PlanSpec | None) -> dict[str, Any]:
+def _plan_differences(before: PlanSpec | None, after: PlanSpec | None, features: Features) -> dict[str, Any]:
     if after is None or (before is None and after is None):
         return {"previous_attributes": None, "price_change": None, "item_changes": []}
     prices = [_price(spec) if spec else None for spec in (before, after)]
@@ -95,7 +96,7 @@ def _plan_differences(before: PlanSpec | None, after: PlanSpec | None) -> dict[s
         "previous_attributes": _changed(before, after, _PLAN_NAMES) or None if before else None,
         "price_change": {"previous": prices[0], "current": prices[1]} if prices[0] != prices[1] else None,
         "item_changes": [
-            {"action": action, "feature_id": item.feature, "item": _item(item)} for action, item in changes
+            {"action": action, "feature_id": item.feature, "item": _item(item, features)} for action, item in changes
         ],
     }
 
@@ -124,8 +125,9 @@ def _price(spec: PlanSpec) -> dict[str, Any] | None:
     }
 
 
-def _item(spec: ItemSpec) -> dict[str, Any]:
+def _item(spec: ItemSpec, features: Features) -> dict[str, Any]:
     """The item as it is shown elsewhere, from rows that aren't saved."""
-    feature = Feature(slug=spec.feature, name=spec.feature)
-    counted = Feature(slug=spec.entity_feature, name=spec.entity_feature) if spec.entity_feature else None
-    return shapes.plan_item(PlanItem(feature=feature, entity_feature=counted, **spec.columns()))
+    granted, counted = (
+        Feature(**features[slug].columns()) if slug else None for slug in (spec.feature, spec.entity_feature)
+    )
+    return shapes.plan_item(PlanItem(feature=granted, entity_feature=counted, **spec.columns()))

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from config.api import milliseconds
 from plans import wording
+from plans.intervals import IntervalUnit
 from plans.models import Feature, ItemTerms, Plan
 
 _CONTROL_KEYS: dict[str, tuple[str, ...]] = {
@@ -114,12 +115,19 @@ def plan_item(item: ItemTerms) -> dict[str, Any]:
         "included": item.included,
         "unlimited": item.unlimited,
         "pooled": item.pooled,
-        "reset": _interval(item.reset_interval, item.reset_interval_count) if item.reset_interval else None,
+        "reset": _reset(item),
         "price": item_price(item),
         "proration": {"on_increase": item.on_increase, "on_decrease": item.on_decrease} if item.on_increase else None,
         "rollover": _rollover(item),
         "display": _display(wording.item(item, settings.CURRENCY)),
     }
+
+
+def _reset(item: ItemTerms) -> dict[str, Any] | None:
+    """`one_off` for what is granted once and used up; None for what neither resets nor is used up."""
+    if item.reset_interval:
+        return _interval(item.reset_interval, item.reset_interval_count)
+    return _interval(IntervalUnit.ONE_OFF, 1) if item.feature.consumable and not item.unlimited else None
 
 
 def item_price(item: ItemTerms) -> dict[str, Any] | None:
@@ -130,7 +138,8 @@ def item_price(item: ItemTerms) -> dict[str, Any] | None:
         "amount": item.price_amount,
         "additional_currencies": None,
         "tiers": [_tier(tier) for tier in item.tiers] or None,
-        "tier_behavior": item.tier_behavior or None,
+        # Never null: atmn would write that down as text. One price for all units is graduated with a single tier.
+        "tier_behavior": item.tier_behavior or ItemTerms.TierBehavior.GRADUATED,
         **_interval(item.price_interval, item.price_interval_count),
         "billing_units": item.billing_units,
         "billing_method": item.billing_method,

@@ -59,10 +59,11 @@ class FeatureChange:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """All that a push does: the wishes in their order, then what goes."""
+    """All that a push does: the wishes in their order, then what goes; and the features as they will be."""
 
     features: Sequence[FeatureChange]
     plans: Sequence[Change]
+    known: Mapping[str, FeatureSpec]
 
 
 def preview(*, wishes: Wishes, holdings: Holdings) -> Push:
@@ -130,7 +131,7 @@ def _compute(wishes: Wishes, catalogue: Catalogue, holdings: Holdings) -> Push:
     if not wishes.keep_other_features:
         features += _features_to_go(wishes, catalogue, in_use, plans, specs)
     _check_auto_enable(catalogue, plans)
-    return Push(features, plans)
+    return Push(features, plans, specs)
 
 
 def _check_repeats(wishes: Wishes) -> None:

@@ -79,7 +79,9 @@ def _item(item: ItemSpec, features: Features, path: str) -> ItemSpec:
         raise InvalidInput(f"{path}.included must be at most {MOST_INCLUDED}.")
     if granted.type == Feature.Type.BOOLEAN:
         return _boolean(item, path)
-    item = _with_reset_of_price(item, granted)
+    item = _with_reset(item, granted)
+    if not item.tiers and item.tier_behavior == PlanItem.TierBehavior.GRADUATED:
+        item = replace(item, tier_behavior="")
     for check in (_check_allocated, _check_unlimited, _check_price, _check_tiers, _check_rollover):
         check(item, granted, lambda field, problem: InvalidInput(f"{path}.{field} {problem}"))
     return item
@@ -112,11 +114,14 @@ def _boolean(item: ItemSpec, path: str) -> ItemSpec:
     return replace(item, unlimited=False)
 
 
-def _with_reset_of_price(item: ItemSpec, granted: FeatureSpec) -> ItemSpec:
+def _with_reset(item: ItemSpec, granted: FeatureSpec) -> ItemSpec:
     """A priced consumable resets as often as it is billed, unless it says otherwise: `atmn pull` relies on it."""
-    if granted.consumable and item.price_interval and not item.reset_interval:
-        return replace(item, reset_interval=item.price_interval, reset_interval_count=item.price_interval_count)
-    return item
+    unit, count = item.reset_interval, item.reset_interval_count
+    if granted.consumable and not unit:
+        unit, count = item.price_interval, item.price_interval_count
+    if unit in ("", IntervalUnit.ONE_OFF):  # two ways to say never
+        unit, count = "", 1
+    return replace(item, reset_interval=unit, reset_interval_count=count)
 
 
 type Problem = Callable[[str, str], InvalidInput]
@@ -157,8 +162,8 @@ def _check_price(item: ItemSpec, granted: FeatureSpec, problem: Problem) -> None
 
 def _check_tiers(item: ItemSpec, granted: FeatureSpec, problem: Problem) -> None:
     if not item.tiers:
-        if item.tier_behavior:
-            raise problem("price.tier_behavior", "needs tiers.")
+        if item.tier_behavior == PlanItem.TierBehavior.VOLUME:
+            raise problem("price.tier_behavior", "can't be volume without tiers.")
         return
     *closed, last = item.tiers
     if last.to is not None:
@@ -175,7 +180,7 @@ def _check_tiers(item: ItemSpec, granted: FeatureSpec, problem: Problem) -> None
 def _check_rollover(item: ItemSpec, granted: FeatureSpec, problem: Problem) -> None:
     if not item.has_rollover:
         return
-    if item.reset_interval in ("", IntervalUnit.ONE_OFF):
+    if not item.reset_interval:
         raise problem("rollover", "needs a reset: only what would lapse at a reset can roll over.")
     if item.rollover_max is not None and item.rollover_max_percentage is not None:
         raise problem("rollover", "takes max or max_percentage, not both.")

@@ -75,7 +75,7 @@ def test_the_team_plan_is_shown_with_every_known_key(api: Api) -> None:
                     "amount": 30,
                     "additional_currencies": None,
                     "tiers": None,
-                    "tier_behavior": None,
+                    "tier_behavior": "graduated",
                     "interval": "month",
                     "interval_count": 1,
                     "billing_units": 1,
@@ -181,6 +181,24 @@ def test_a_priced_consumable_resets_as_often_as_it_is_billed(api: Api) -> None:
         "interval": "year",
         "interval_count": 1,
     }
+
+
+def test_what_is_granted_once_says_so_and_what_is_never_used_up_has_no_reset(api: Api) -> None:
+    once = {"interval": "one_off"}
+    packs = {"amount": 1, "interval": "one_off", "billing_method": "prepaid"}
+    made = create(
+        api,
+        {"feature_id": "summaries", "included": 5},
+        {"feature_id": "summaries", "included": 5, "reset": once, "entity_feature_id": "seats"},
+        {"feature_id": "summaries", "price": packs},
+        {"feature_id": "seats", "included": 5},
+        {"feature_id": "sso"},
+    )
+    resets = [item["reset"] and item["reset"]["interval"] for item in made["items"]]
+    assert resets == ["one_off", "one_off", "one_off", None, None]
+    assert "items[1]" in refuse(
+        api, {"feature_id": "summaries"}, {"feature_id": "summaries", "reset": once}, plan_id="b"
+    )
 
 
 def test_a_second_plan_with_the_same_id_is_refused(api: Api) -> None:
