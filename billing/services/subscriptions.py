@@ -7,10 +7,10 @@ from django.conf import settings
 from django.db import transaction
 
 from billing import changes
-from billing.models import Invoice, Operation
-from billing.outcomes import Outcome
+from billing.models import Invoice, Operation, Subscription
+from billing.outcomes import End, Outcome
 from billing.processors import Collection, get_processor
-from billing.services import attaching, checkouts, operations, queue, recovery, requests, updating
+from billing.services import attaching, checkouts, holdings, operations, queue, recovery, requests, updating
 from billing.services.operations import Job, Result
 from billing.services.requests import Attach, Update
 from config.actor import Actor
@@ -78,6 +78,31 @@ def enable_defaults(*, customer: Customer, at: datetime, actor: Actor) -> None:
         seen.add(plan.group)
         request = Attach(plan=plan.slug, redirect_mode="never", auto_enabled=True)
         attach(subject=Subject(customer), request=request, at=at, actor=actor)
+
+
+def end_all(*, customer: Customer, at: datetime, actor: Actor, reason: str) -> None:
+    """End every plan of a customer and its entities, without credit or bill; the caller holds the customer's turn."""
+    recovery.finish_pending(customer)
+    operations.expire_waiting(customer, at=at)
+    rows = list(holdings.rows(customer).exclude(status=Subscription.Status.EXPIRED))
+    scopes = {row.entity_id: row.entity for row in rows}
+    for entity_id, entity in scopes.items():
+        outcome = Outcome(at=at, currency=currency_of(customer), intent="cancel_immediately")
+        for row in rows:
+            if row.entity_id == entity_id and row.status == Subscription.Status.SCHEDULED:
+                outcome.deletes.append(row)
+            elif row.entity_id == entity_id:
+                outcome.ends.append(End(row, reason))
+        job = Job(
+            customer=customer,
+            entity=entity,
+            kind=Operation.Kind.UPDATE,
+            cause=Invoice.Cause.UPDATE,
+            actor=actor,
+            request={},
+            reason=reason,
+        )
+        operations.carry_out(job, outcome)
 
 
 def attach_job(subject: Subject, request: Attach, actor: Actor) -> Job:

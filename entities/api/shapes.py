@@ -211,7 +211,7 @@ def _expanded(customer: Customer, at: datetime, expand: Sequence[str]) -> dict[s
 
 
 def _invoices(rows: Any) -> list[dict[str, Any]]:
-    newest = rows.exclude(status=Invoice.Status.DRAFT).prefetch_related("lines__plan").order_by("-created_at", "-pk")
+    newest = rows.exclude(status=Invoice.Status.DRAFT).shown().prefetch_related("lines__plan")
     return [billing_shapes.invoice(invoice) for invoice in newest[:MOST_INVOICES]]
 
 

@@ -1,0 +1,282 @@
+"""What billing.* takes, read into the requests that the services carry out. Keys that aren't known are ignored."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from rest_framework import serializers
+
+from billing.services.requests import (
+    Attach,
+    BasePrice,
+    Carry,
+    Customize,
+    CustomLine,
+    InvoiceMode,
+    ItemFilter,
+    Quantity,
+    Trial,
+    Update,
+)
+from config.api import IdField, MoneyField, QuantityField, TimestampField
+from config.errors import InvalidInput
+from plans.api.controls import BillingControlsField
+from plans.api.fields import CountField, ManyField, MetadataField, OneOfField, Shape, SwitchField, TextField
+from plans.api.items import BasePriceInput, ItemInput, TrialInput
+from plans.intervals import IntervalUnit
+from plans.models import ItemTerms
+
+MOST = 200
+URL = 2000
+
+
+class AnchorField(serializers.Field[Any, Any, Any, Any]):
+    """"now" or a time in Unix milliseconds; gives "now" or the instant."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return "now" if data == "now" else TimestampField().to_internal_value(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class QuantityInput(Shape):
+    feature_id = IdField(max_length=100)
+    quantity = QuantityField(negative=False, required=False)
+
+
+class FilterInput(Shape):
+    feature_id = IdField(max_length=100, required=False)
+    billing_method = OneOfField(choices=ItemTerms.BillingMethod.values, required=False)
+    interval = OneOfField(choices=IntervalUnit.values, required=False)
+    interval_count = CountField(least=1, most=120, required=False)
+
+
+class CustomizeInput(Shape):
+    price = BasePriceInput(required=False, allow_null=True)
+    items = ManyField(child=ItemInput(), most=MOST, required=False)
+    add_items = ManyField(child=ItemInput(), most=MOST, required=False)
+    remove_items = ManyField(child=FilterInput(), most=MOST, required=False)
+    free_trial = TrialInput(required=False, allow_null=True)
+    billing_controls = BillingControlsField(required=False)
+
+
+class InvoiceModeInput(Shape):
+    enabled = SwitchField()
+    enable_plan_immediately = SwitchField(default=False)
+    finalize = SwitchField(default=True)
+    net_terms_days = CountField(least=0, most=365, required=False)
+
+
+class CustomLineInput(Shape):
+    amount = MoneyField()
+    description = TextField(max_length=500, blank=False)
+
+
+class CarryInput(Shape):
+    enabled = SwitchField()
+    feature_ids = ManyField(child=IdField(max_length=100), most=500, required=False)
+
+
+class DiscountInput(Shape):
+    reward_id = IdField(required=False)
+    promotion_code = IdField(required=False)
+
+
+class TermsInput(Shape):
+    """What attaching and updating have in common."""
+
+    feature_quantities = ManyField(child=QuantityInput(), most=MOST, required=False)
+    version = CountField(least=1, most=1_000_000, required=False)
+    customize = CustomizeInput(required=False)
+    free_trial = TrialInput(required=False, allow_null=True)
+    invoice_mode = InvoiceModeInput(required=False)
+    proration_behavior = OneOfField(choices=["prorate_immediately", "none"], required=False)
+    redirect_mode = OneOfField(choices=["always", "if_required", "never"], default="if_required")
+    subscription_id = IdField(required=False)
+    discounts = ManyField(child=DiscountInput(), most=20, required=False)
+    billing_cycle_anchor = AnchorField(required=False)
+    no_billing_changes = SwitchField(default=False)
+    carry_over_usages = CarryInput(required=False)
+
+
+class SubjectInput(Shape):
+    customer_id = IdField()
+    entity_id = IdField(required=False)
+
+
+class PlanInput(TermsInput):
+    """A plan to attach."""
+
+    plan_id = IdField(max_length=100)
+    success_url = TextField(max_length=URL, default="")
+    new_billing_subscription = SwitchField(required=False)
+    plan_schedule = OneOfField(choices=["immediate", "end_of_cycle"], required=False)
+    starts_at = TimestampField(required=False)
+    ends_at = TimestampField(required=False)
+    custom_line_items = ManyField(child=CustomLineInput(), most=MOST, required=False)
+    carry_over_balances = CarryInput(required=False)
+    metadata = MetadataField(required=False)
+    enable_plan_immediately = SwitchField(default=False)
+    currency = TextField(max_length=3, required=False)
+    remove_plan_ids = ManyField(child=IdField(max_length=100), most=MOST, required=False)
+
+    def request(self, given: dict[str, Any], at: datetime) -> Attach:
+        """The request behind validated data; `at` is what "now" means."""
+        return attach_request(given, at)
+
+
+class AttachInput(SubjectInput, PlanInput):
+    """billing.attach and billing.preview_attach."""
+
+
+class SetupPaymentInput(AttachInput):
+    plan_id = IdField(max_length=100, required=False)
+
+
+class UpdateInput(SubjectInput, TermsInput):
+    """billing.update and billing.preview_update."""
+
+    plan_id = IdField(max_length=100, required=False)
+    cancel_action = OneOfField(choices=["cancel_immediately", "cancel_end_of_cycle", "uncancel"], required=False)
+    refund_last_payment = OneOfField(choices=["prorated", "full"], required=False)
+    recalculate_balances = CarryInput(required=False)
+
+
+class OneUpdateInput(TermsInput):
+    entity_id = IdField(required=False)
+    plan_id = IdField(max_length=100, required=False)
+    cancel_action = OneOfField(choices=["cancel_immediately", "cancel_end_of_cycle", "uncancel"], required=False)
+    refund_last_payment = OneOfField(choices=["prorated", "full"], required=False)
+
+
+class MultiUpdateInput(SubjectInput):
+    updates = ManyField(child=OneUpdateInput(), most=50)
+
+
+class MultiAttachInput(SubjectInput):
+    plans = ManyField(child=PlanInput(), most=50)
+    free_trial = TrialInput(required=False, allow_null=True)
+    invoice_mode = InvoiceModeInput(required=False)
+    redirect_mode = OneOfField(choices=["always", "if_required", "never"], default="if_required")
+    new_billing_subscription = SwitchField(required=False)
+    starts_at = TimestampField(required=False)
+    success_url = TextField(max_length=URL, default="")
+    currency = TextField(max_length=3, required=False)
+    enable_plan_immediately = SwitchField(default=False)
+
+
+class PortalInput(SubjectInput):
+    return_url = TextField(max_length=URL, default="")
+
+
+def attach_request(given: dict[str, Any], at: datetime) -> Attach:
+    """The attachment behind validated data; `at` is what "now" means."""
+    _refuse_discounts(given)
+    custom = given.get("custom_line_items")
+    return Attach(
+        plan=given["plan_id"],
+        version=given.get("version"),
+        quantities=_quantities(given),
+        customize=_customize(given),
+        invoice_mode=_invoice_mode(given),
+        prorates=given.get("proration_behavior") != "none",
+        redirect_mode=given["redirect_mode"],
+        subscription_id=given.get("subscription_id"),
+        success_url=given.get("success_url", ""),
+        new_billing_subscription=given.get("new_billing_subscription"),
+        anchor=_anchor(given, at),
+        schedule=given.get("plan_schedule"),
+        starts_at=given.get("starts_at"),
+        ends_at=given.get("ends_at"),
+        custom_lines=None if custom is None else [CustomLine(**line) for line in custom],
+        carry=Carry(balances=_carry(given, "carry_over_balances"), usages=_carry(given, "carry_over_usages")),
+        metadata=given.get("metadata", {}),
+        bills=not given["no_billing_changes"],
+        enable_plan_immediately=given.get("enable_plan_immediately", False),
+        currency=given.get("currency"),
+        remove_plans=given.get("remove_plan_ids", []),
+    )
+
+
+def update_request(given: dict[str, Any], at: datetime) -> Update:
+    """The update behind validated data; `at` is what "now" means."""
+    _refuse_discounts(given)
+    behavior = given.get("proration_behavior")
+    usages = given.get("carry_over_usages")
+    recalculates = given.get("recalculate_balances")
+    return Update(
+        plan=given.get("plan_id"),
+        subscription_id=given.get("subscription_id"),
+        action=given.get("cancel_action"),
+        version=given.get("version"),
+        quantities=_quantities(given),
+        customize=_customize(given),
+        invoice_mode=_invoice_mode(given),
+        prorates=None if behavior is None else behavior != "none",
+        redirect_mode=given["redirect_mode"],
+        anchor=_anchor(given, at),
+        bills=not given["no_billing_changes"],
+        refund=given.get("refund_last_payment"),
+        recalculates=bool(recalculates and recalculates["enabled"]),
+        carry=None if usages is None else Carry(usages=_carry(given, "carry_over_usages")),
+    )
+
+
+def _quantities(given: dict[str, Any]) -> list[Quantity]:
+    return [
+        Quantity(feature=entry["feature_id"], quantity=entry["quantity"])
+        for entry in given.get("feature_quantities", [])
+        if "quantity" in entry
+    ]
+
+
+def _customize(given: dict[str, Any]) -> Customize:
+    customize = given.get("customize", {})
+    trial = customize["free_trial"] if "free_trial" in customize else given.get("free_trial", msgspec.UNSET)
+    price = customize.get("price", msgspec.UNSET)
+    return Customize(
+        price=price if price is msgspec.UNSET or price is None else BasePrice(**price),
+        items=customize.get("items"),
+        add_items=customize.get("add_items", []),
+        remove_items=[
+            ItemFilter(
+                feature=entry.get("feature_id"),
+                billing_method=entry.get("billing_method"),
+                interval=entry.get("interval"),
+                interval_count=entry.get("interval_count"),
+            )
+            for entry in customize.get("remove_items", [])
+        ],
+        free_trial=trial if trial is msgspec.UNSET or trial is None else _trial(trial),
+        billing_controls=customize.get("billing_controls"),
+    )
+
+
+def _trial(given: dict[str, Any]) -> Trial:
+    return Trial(
+        length=given["duration_length"],
+        unit=given["duration_type"],
+        card_required=given["card_required"],
+        on_end=given.get("on_end") or "bill",
+    )
+
+
+def _invoice_mode(given: dict[str, Any]) -> InvoiceMode | None:
+    mode = given.get("invoice_mode")
+    return InvoiceMode(**mode) if mode and mode["enabled"] else None
+
+
+def _anchor(given: dict[str, Any], at: datetime) -> datetime | None:
+    anchor = given.get("billing_cycle_anchor")
+    return at if anchor == "now" else anchor
+
+
+def _carry(given: dict[str, Any], key: str) -> list[str] | None:
+    carry = given.get(key)
+    return list(carry.get("feature_ids", [])) if carry and carry["enabled"] else None
+
+
+def _refuse_discounts(given: dict[str, Any]) -> None:
+    if given.get("discounts"):
+        raise InvalidInput("discounts: there are no rewards or promotion codes here. Use custom_line_items instead.")

@@ -1,0 +1,251 @@
+"""How subscriptions, invoices and previews look on the wire: every known key is there, null when it says nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing import proration
+from billing.models import Invoice, Operation, Subscription, SubscriptionItem
+from billing.outcomes import NextCycle, Outcome
+from billing.processors import Problem, get_processor
+from billing.proration import Holding, Line
+from billing.services import cycles, subscriptions
+from billing.services.subscriptions import Answer
+from config.api import milliseconds
+from entities.models import Customer
+from entities.subject import Subject
+
+ZERO = Decimal(0)
+_ACTIONS = {
+    Problem.AUTHENTICATION: ("3ds_required", "The bank asks the customer to confirm the payment on the payment page."),
+    Problem.DECLINED: ("payment_failed", "The card was declined. The customer can pay on the payment page."),
+    Problem.NO_CARD: ("payment_method_required", "There is no card on file. The customer can pay on the payment page."),
+}
+
+
+def subscription(row: Subscription, *, at: datetime) -> dict[str, Any]:
+    """A recurring plan; a past due one is active with a flag, a trial shows its end while it lasts."""
+    return {
+        "id": row.public_id,
+        "plan_id": row.plan.slug,
+        "plan": None,
+        "auto_enable": row.auto_enabled,
+        "add_on": row.is_add_on,
+        "status": "scheduled" if row.status == Subscription.Status.SCHEDULED else "active",
+        "past_due": row.status == Subscription.Status.PAST_DUE,
+        "canceled_at": milliseconds(row.canceled_at),
+        "expires_at": milliseconds(row.ends_at),
+        "trial_ends_at": milliseconds(row.trial_ends_at) if row.is_trialing(at) else None,
+        "started_at": milliseconds(row.started_at),
+        "current_period_start": milliseconds(row.current_period_start),
+        "current_period_end": milliseconds(row.current_period_end),
+        "quantity": row.quantity,
+        "scope": "entity" if row.entity_id is not None else "customer",
+        "entity_id": row.entity.external_id if row.entity is not None else None,
+    }
+
+
+def purchase(row: Subscription) -> dict[str, Any]:
+    """A plan that was paid once."""
+    return {
+        "plan": None,
+        "plan_id": row.plan.slug,
+        "expires_at": milliseconds(row.ends_at),
+        "started_at": milliseconds(row.started_at),
+        "quantity": row.quantity,
+        "scope": "entity" if row.entity_id is not None else "customer",
+        "entity_id": row.entity.external_id if row.entity is not None else None,
+    }
+
+
+def invoice(row: Invoice) -> dict[str, Any]:
+    """An invoice in a list; its lines and their plans should be prefetched."""
+    return {
+        "plan_ids": list(dict.fromkeys(line.plan.slug for line in row.lines.all() if line.plan is not None)),
+        "stripe_id": row.processor_id,
+        "processor_type": "stripe",
+        "status": row.status,
+        "total": row.total,
+        "currency": row.currency,
+        "created_at": milliseconds(row.created_at),
+        "hosted_invoice_url": row.hosted_url or None,
+    }
+
+
+def invoice_previews(customer: Customer, *, at: datetime) -> list[dict[str, Any]]:
+    """The next invoice of each subscription at the processor."""
+    currency = subscriptions.currency_of(customer)
+    return [
+        {
+            "plan_ids": list(dict.fromkeys(line.subscription.plan.slug for line in outcome.lines)),
+            "invoice_at": milliseconds(group.boundary),
+            "currency": currency,
+            "subtotal": outcome.total,
+            "total": outcome.total,
+            "line_items": [line_item(line) for line in outcome.lines],
+        }
+        for group, outcome in cycles.invoice_previews(customer, currency=currency)
+        if outcome.leaves_invoice or outcome.lines
+    ]
+
+
+def payment_method(customer: Customer) -> dict[str, Any] | None:
+    """The card on file."""
+    found = get_processor().payment_method(customer.processor_id) if customer.processor_id else None
+    return {"type": "card", "kind": found.kind, "label": found.label} if found else None
+
+
+def answer(subject: Subject, done: Answer) -> dict[str, Any]:
+    """What attach and update answer."""
+    result = done.result
+    action = None
+    problem = result.problem if result is not None else None
+    if result is not None and problem is not None and result.operation is not None:
+        if result.operation.status == Operation.Status.WAITING:
+            code, reason = _ACTIONS[problem]
+            action = {"code": code, "reason": reason}
+    return {
+        "customer_id": subject.customer_id,
+        "entity_id": subject.entity_id,
+        "invoice": _billed(result.invoice) if result is not None and result.invoice is not None else None,
+        "payment_url": done.payment_url,
+        "required_action": action,
+    }
+
+
+def preview_attach(subject: Subject, outcome: Outcome) -> dict[str, Any]:
+    """What an attachment would do."""
+    return {
+        **_preview(subject, outcome),
+        "redirect_to_checkout": outcome.checkout is not None,
+        "checkout_type": outcome.checkout,
+    }
+
+
+def preview_update(subject: Subject, outcome: Outcome) -> dict[str, Any]:
+    """What an update would do."""
+    return {**_preview(subject, outcome), "intent": outcome.intent}
+
+
+def line_item(line: Line) -> dict[str, Any]:
+    """A line; the total is after discounts, and there are none besides custom lines."""
+    period = line.period
+    return {
+        "display_name": line.display_name,
+        "description": line.description,
+        "subtotal": line.amount,
+        "total": line.amount,
+        "discounts": [],
+        "plan_id": line.subscription.plan.slug,
+        "feature_id": line.item.feature.slug if line.item else None,
+        "period": {"start": milliseconds(period.start), "end": milliseconds(period.end)} if period else None,
+        "quantity": line.quantity,
+    }
+
+
+def _preview(subject: Subject, outcome: Outcome) -> dict[str, Any]:
+    customer_id = subject.customer.processor_id
+    credit = get_processor().credit(customer_id, outcome.currency) if customer_id else ZERO
+    return {
+        "customer_id": subject.customer_id,
+        "line_items": [line_item(line) for line in outcome.lines],
+        "subtotal": outcome.total,
+        "total": outcome.total,
+        "currency": outcome.currency,
+        "next_cycle": _next_cycle(outcome.next_cycle) if outcome.next_cycle else None,
+        "expand": [],
+        "incoming": _incoming(outcome),
+        "outgoing": _outgoing(outcome),
+        "tax": None,
+        "invoice_credits": {"balance": credit, "currency": outcome.currency},
+    }
+
+
+def _next_cycle(cycle: NextCycle) -> dict[str, Any]:
+    total = proration.total(cycle.lines)
+    return {
+        "starts_at": milliseconds(cycle.starts_at),
+        "subtotal": total,
+        "total": total,
+        "line_items": [line_item(line) for line in cycle.lines],
+        "usage_line_items": [_usage_item(holding, item, cycle.starts_at) for holding, item in cycle.usage],
+    }
+
+
+def _usage_item(holding: Holding, item: SubscriptionItem, end: datetime) -> dict[str, Any]:
+    start = holding.subscription.current_period_start or holding.subscription.started_at
+    return {
+        "display_name": item.feature.name,
+        "plan_id": holding.subscription.plan.slug,
+        "feature_id": item.feature.slug,
+        "period": {"start": milliseconds(start), "end": milliseconds(end)},
+    }
+
+
+def _incoming(outcome: Outcome) -> list[dict[str, Any]]:
+    holdings = [*(start.holding for start in outcome.starts), *outcome.schedules]
+    shown = [_change(holding.subscription, holding.items, None) for holding in holdings]
+    for change, holding in zip(shown, holdings, strict=True):
+        if holding.subscription.status == Subscription.Status.SCHEDULED:
+            change["effective_at"] = milliseconds(holding.subscription.started_at)
+        change["expires_at"] = milliseconds(holding.subscription.ends_at)
+    changed = {quantity.item.subscription_id: quantity for quantity in outcome.quantities}
+    for change_of in changed.values():
+        row = change_of.item.subscription
+        quantities = {q.item.pk: q.quantity for q in outcome.quantities}
+        items = [item for item in row.items.all() if item.is_prepaid]
+        entry = _change(row, [], row.current_period_end if change_of.at_renewal else None)
+        entry["feature_quantities"] = [
+            {"feature_id": item.feature.slug, "quantity": quantities.get(item.pk, item.quantity)} for item in items
+        ]
+        shown.append(entry)
+    shown += [
+        _change(cancellation.subscription, list(cancellation.subscription.items.all()), None)
+        for cancellation in outcome.cancellations
+        if cancellation.ends_at is None
+    ]
+    return shown
+
+
+def _outgoing(outcome: Outcome) -> list[dict[str, Any]]:
+    shown = []
+    for row in [*(end.subscription for end in outcome.ends), *outcome.pauses]:
+        change = _change(row, list(row.items.all()), outcome.at)
+        if not outcome.starts:
+            change["canceled_at"] = change["expires_at"] = milliseconds(outcome.at)
+        shown.append(change)
+    for cancellation in outcome.cancellations:
+        if cancellation.ends_at is not None:
+            row = cancellation.subscription
+            change = _change(row, list(row.items.all()), cancellation.ends_at)
+            change["canceled_at"] = milliseconds(outcome.at)
+            change["expires_at"] = milliseconds(cancellation.ends_at)
+            shown.append(change)
+    shown += [_change(row, list(row.items.all()), outcome.at) for row in outcome.deletes]
+    return shown
+
+
+def _change(
+    row: Subscription, items: Sequence[SubscriptionItem], effective_at: datetime | None
+) -> dict[str, Any]:
+    return {
+        "plan_id": row.plan.slug,
+        "plan": None,
+        "feature_quantities": [
+            {"feature_id": item.feature.slug, "quantity": item.quantity} for item in items if item.is_prepaid
+        ],
+        "effective_at": milliseconds(effective_at),
+        "canceled_at": None,
+        "expires_at": None,
+    }
+
+
+def _billed(row: Invoice) -> dict[str, Any]:
+    return {
+        "status": row.status,
+        "stripe_id": row.processor_id,
+        "total": row.total,
+        "currency": row.currency,
+        "hosted_invoice_url": row.hosted_url or None,
+    }

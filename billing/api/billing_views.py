@@ -1,0 +1,105 @@
+"""billing.*: attach, update, their previews, the portal and the adding of a card."""
+
+import secrets
+from typing import Any
+
+from rest_framework.request import Request
+
+from billing.api import billing_shapes
+from billing.api.billing_serializers import (
+    AttachInput,
+    PortalInput,
+    SetupPaymentInput,
+    UpdateInput,
+    attach_request,
+    update_request,
+)
+from billing.services import checkouts, subscriptions
+from config import clock
+from config.access.models import Scope
+from config.api import Endpoint, Keyed
+from entities.subject import Subject
+
+
+class Attach(Endpoint):
+    """Attach a plan to a customer or one of its entities."""
+
+    Input = AttachInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        at = subject.customer.now(clock.now())
+        done = subscriptions.attach(subject=subject, request=attach_request(data, at), at=at, actor=self.actor)
+        return billing_shapes.answer(subject, done)
+
+
+class PreviewAttach(Endpoint):
+    """What attaching would cost and change."""
+
+    Input = AttachInput
+    access = Scope.READ
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        at = subject.customer.now(clock.now())
+        outcome = subscriptions.preview_attach(subject=subject, request=attach_request(data, at), at=at)
+        return billing_shapes.preview_attach(subject, outcome)
+
+
+class Update(Endpoint):
+    """Change, cancel or uncancel a plan that is held."""
+
+    Input = UpdateInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        at = subject.customer.now(clock.now())
+        done = subscriptions.update(subject=subject, request=update_request(data, at), at=at, actor=self.actor)
+        return billing_shapes.answer(subject, done)
+
+
+class PreviewUpdate(Endpoint):
+    """What an update would cost and change."""
+
+    Input = UpdateInput
+    access = Scope.READ
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        at = subject.customer.now(clock.now())
+        outcome = subscriptions.preview_update(subject=subject, request=update_request(data, at), at=at)
+        return billing_shapes.preview_update(subject, outcome)
+
+
+class OpenCustomerPortal(Endpoint):
+    """The address of a page where the customer sees plans, invoices and the card."""
+
+    Input = PortalInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"])
+        key = f"portal-{secrets.token_hex(16)}"
+        url = checkouts.portal_page(subject.customer, return_url=data["return_url"], key=key)
+        return {"customer_id": subject.customer_id, "url": url}
+
+
+class SetupPayment(Endpoint):
+    """The address of a page for entering a card; with a plan, the checkout of that plan."""
+
+    Input = SetupPaymentInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        if "plan_id" in data:
+            at = subject.customer.now(clock.now())
+            asked = attach_request({**data, "redirect_mode": "always"}, at)
+            done = subscriptions.attach(subject=subject, request=asked, at=at, actor=self.actor)
+            url = done.payment_url
+        else:
+            key = f"setup-{secrets.token_hex(16)}"
+            url = checkouts.card_page(subject.customer, return_url=data["success_url"], key=key)
+        return {"customer_id": subject.customer_id, "entity_id": subject.entity_id, "url": url}
