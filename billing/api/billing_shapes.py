@@ -101,10 +101,10 @@ def answer(subject: Subject, done: Answer) -> dict[str, Any]:
     result = done.result
     action = None
     problem = result.problem if result is not None else None
-    if result is not None and problem is not None and result.operation is not None:
-        if result.operation.status == Operation.Status.WAITING:
-            code, reason = _ACTIONS[problem]
-            action = {"code": code, "reason": reason}
+    operation = result.operation if result is not None else None
+    if problem is not None and operation is not None and operation.status == Operation.Status.WAITING:
+        code, reason = _ACTIONS[problem]
+        action = {"code": code, "reason": reason}
     return {
         "customer_id": subject.customer_id,
         "entity_id": subject.entity_id,

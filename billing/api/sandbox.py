@@ -60,7 +60,7 @@ class SetClock(SandboxEndpoint):
             details = Details({"clock_at": at})
             customers.get_or_create(customer_id=data["customer_id"], details=details, at=at, actor=self.actor)
         else:
-            clocks.set_clock(customer=customer, at=at, actor=self.actor)
+            clocks.set(customer=customer, at=at, actor=self.actor)
         return {"customer_id": data["customer_id"], "now": milliseconds(at)}
 
 

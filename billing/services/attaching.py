@@ -18,7 +18,7 @@ from billing.services.requests import Attach, Trial
 from config.errors import InvalidRequest
 from entities.models import Customer
 from entities.subject import Subject
-from plans.intervals import Interval, IntervalUnit, boundary, next_boundary
+from plans.intervals import Interval, IntervalUnit, boundary, next_boundary, period_around
 from plans.models import Plan
 
 ZERO = Decimal(0)
@@ -158,7 +158,7 @@ def first_period(holding: Holding, at: datetime) -> None:
     shortest = terms(holding).shortest
     if shortest is None or subscription.billing_cycle_anchor is None:
         return
-    period = proration.Period(*proration.period_around(subscription.billing_cycle_anchor, shortest, at))
+    period = proration.Period(*period_around(subscription.billing_cycle_anchor, shortest, at))
     subscription.current_period_start, subscription.current_period_end = max(period.start, at), period.end
 
 
@@ -423,7 +423,7 @@ def move(holding: Holding, outcome: Outcome, *, anchor: datetime, charges: list[
         return
     before = holding.subscription.billing_cycle_anchor
     holding.subscription.billing_cycle_anchor = anchor
-    start, end = proration.period_around(anchor, shortest, outcome.at)
+    start, end = period_around(anchor, shortest, outcome.at)
     charges += proration.first_lines(holding, at=outcome.at, currency=outcome.currency)
     outcome.cycles.append(NewCycle(holding.subscription, anchor, max(start, outcome.at), end))
     holding.subscription.billing_cycle_anchor = before

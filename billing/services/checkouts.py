@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from billing.models import Operation
+from billing.models import Invoice, Operation
 from billing.outcomes import Outcome
 from billing.processors import get_processor
 from billing.services import invoices, operations, requests, syncing
@@ -37,7 +37,7 @@ def open_page(subject: Subject, request: Attach, outcome: Outcome, *, actor: Act
         customer=subject.customer,
         entity=subject.entity,
         kind=Operation.Kind.ATTACH,
-        cause=operations.Invoice.Cause.ATTACH,
+        cause=Invoice.Cause.ATTACH,
         actor=actor,
         request=written,
     )

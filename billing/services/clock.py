@@ -29,7 +29,7 @@ class Progress:
     steps: int
 
 
-def set_clock(*, customer: Customer, at: datetime, actor: Actor) -> Progress:
+def set(*, customer: Customer, at: datetime, actor: Actor) -> Progress:  # noqa: A001  read as clock.set
     """Turn a customer's test clock to `at`, doing everything that falls due on the way; it never turns back.
 
     The first instant is free. Raises InvalidRequest for a step backward, or where the environment is live.

@@ -125,7 +125,7 @@ def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: 
     outcome.lines += _begin(outcome, row, current, currency)
     if row.is_paid and not row.has_own_cycle:
         others = Subscription.objects.filter(customer=row.customer, is_paid=True, has_own_cycle=False).live()
-        if not others.exclude(pk=current.subscription.pk if current else None).exists():
+        if not others.exclude(pk=current.subscription.pk if current else 0).exists():
             outcome.customer_anchor = row.billing_cycle_anchor
     return _run(scope, outcome, actor, reason=f"{row.plan} starts as scheduled")
 

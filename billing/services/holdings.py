@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from billing.models import Balance, Invoice, InvoiceLine, Overage, PendingLine, Subscription, VacatedSeat
+from billing.models.subscriptions import SubscriptionQuerySet
 from billing.proration import Covered, Holding, Period
 from entities.models import Customer, Entity
 from entities.subject import Subject
@@ -16,7 +17,7 @@ ZERO = Decimal(0)
 _DEAD = (Invoice.Status.VOID, Invoice.Status.UNCOLLECTIBLE)
 
 
-def rows(customer: Customer) -> QuerySet[Subscription]:
+def rows(customer: Customer) -> SubscriptionQuerySet:
     """The customer's subscriptions with all that rendering and computing touch."""
     return (
         Subscription.objects.filter(customer=customer)

@@ -197,7 +197,7 @@ def touches_subscription(outcome: Outcome) -> bool:
 
 def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:
     """Give up changes that wait for the customer: their invoices are voided, their pages closed."""
-    waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING).exclude(pk=except_for)
+    waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING).exclude(pk=except_for or 0)
     if only_due:
         waiting = waiting.filter(expires_at__lte=at)
     for operation in waiting.prefetch_related("invoices"):

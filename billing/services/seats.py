@@ -131,7 +131,7 @@ def billed(due: SeatsAreBilled, *, wall: datetime, actor: Actor) -> Iterator[Non
         at = customer.now(wall)
         outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
         if item is not None and balance.subscription is not None:
-            row = holdings.rows(customer).get(pk=balance.subscription_id)
+            row = holdings.rows(customer).get(pk=balance.subscription.pk)
             holding = holdings.one(row, at=at)
             own = next(other for other in holding.items if other.pk == item.pk)
             used = balance.usage + balance.held
