@@ -44,6 +44,11 @@ class Wishes:
     skip_feature_ids: frozenset[str] = frozenset()
     skip_plan_ids: frozenset[str] = frozenset()
 
+    def offered(self, features: Mapping[str, FeatureSpec]) -> dict[str, FeatureSpec]:
+        """`features`, with those that are pushed taken for live: `atmn` brings them back between preview and push."""
+        pushed = {wish.slug for wish in self.features}
+        return {slug: replace(spec, archived=spec.archived and slug not in pushed) for slug, spec in features.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureChange:
@@ -180,14 +185,14 @@ def _plan(
     version = wish.editing.version
     if rows is None:
         spec = rules.plan(PlanSpec(wish.slug, wish.slug).patched(wish.changes), specs)
-        versions.check_archived_features(spec, None, specs)
+        versions.check_archived_features(spec, None, wishes.offered(specs))
         return Change("created", wish.slug, after=spec, new_version=version or 1)
     if version == rows[0].version + 1:  # the next one, told in full
         before = PlanSpec.of(rows[0])
         after = rules.plan(before.patched(wish.changes), specs)
         return Change("updated", wish.slug, before=before, after=after, new_version=version)
     change = versions.decide(rows, wish.changes, wish.editing, in_use, lambda spec: rules.plan(spec, specs))
-    versions.check_archived_features(cast(PlanSpec, change.after), change.before, specs)
+    versions.check_archived_features(cast(PlanSpec, change.after), change.before, wishes.offered(specs))
     if change.before == change.after:  # force_version is for what differs
         return replace(change, action="none", new_version=None, rewrites=())
     return change

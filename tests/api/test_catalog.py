@@ -318,6 +318,16 @@ def test_a_feature_with_entities_is_archived(api: Api) -> None:
     push(api, WORKSPACES_STORY)
 
 
+def test_a_new_plan_may_use_an_archived_feature_only_if_that_is_pushed_with_it(api: Api) -> None:
+    push(api, SEATS_STORY)
+    hold("team")
+    push(api, WORKSPACES_STORY)
+    crew = {**TEAM, "plan_id": "crew"}
+    assert actions(api, catalogue([SEATS, SUMMARIES], [crew]))["crew"] == "created"
+    error = api.refused(400, "catalog.preview_update", **catalogue([REQUESTS], [crew]))
+    assert "seats is archived" in error["message"]
+
+
 def test_deletions_come_after_the_plans_of_the_request(api: Api) -> None:
     push(api, SEATS_STORY)
     shown = api.post("catalog.preview_update", **WORKSPACES_STORY)
