@@ -1,3 +1,23 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from billing.api import balance_views, event_views, legacy
+from billing.api.billing_urls import billing_urlpatterns
+
+urlpatterns = [
+    path("balances.check", balance_views.Check.as_view()),
+    path("balances.track", balance_views.Track.as_view()),
+    path("balances.batch_track", balance_views.BatchTrack.as_view()),
+    path("balances.finalize", balance_views.Finalize.as_view()),
+    path("balances.create", balance_views.CreateBalance.as_view()),
+    path("balances.update", balance_views.UpdateBalance.as_view()),
+    path("balances.delete", balance_views.DeleteBalance.as_view()),
+    path("balances.recalculate", balance_views.RecalculateBalances.as_view()),
+    path("events.list", event_views.ListEvents.as_view()),
+    path("events.aggregate", event_views.AggregateEvents.as_view()),
+    # The older clients and atmn.
+    path("check", legacy.LegacyCheck.as_view()),
+    path("track", legacy.LegacyTrack.as_view()),
+    path("events/list", event_views.ListEvents.as_view()),
+    path("events/aggregate", event_views.AggregateEvents.as_view()),
+    *billing_urlpatterns,
+]

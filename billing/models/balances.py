@@ -162,6 +162,7 @@ class LedgerEntry(models.Model):
         PLAN_CHANGE = "plan_change", "Plan changed"
         SEAT = "seat", "Seat taken or freed"
         TRANSFER = "transfer", "Moved"
+        CORRECTION = "correction", "Corrected"
         CLOSING = "closing", "Carried forward"
 
     balance = models.ForeignKey(Balance, models.CASCADE, related_name="entries")

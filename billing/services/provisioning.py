@@ -62,13 +62,13 @@ def start(
     items = list(subscription.items.select_related("feature", "entity_feature"))
     entities = _entities_by_feature(subscription.customer, items)
     before = _usage_before(predecessor, at) if predecessor is not None else {}
-    balances = []
+    balances, usage_before = [], []
     for item in items:
         for entity in _holders(subscription, item, entities):
             balance = _new_balance(subscription, item, entity, at)
             carried = before.get((item.feature_id, entity.pk if entity else None, balance.level))
             if carried is not None and carry.keeps_usage(item.feature):
-                balance.usage = carried.usage
+                usage_before.append((balance, carried.usage))
             if carried is not None and carry.keeps_balance(item.feature):
                 balance.granted += max(carried.left, ZERO)
             in_use = len(entities.get(item.feature_id, ())) if balance.level == Level.POOL else 0
@@ -76,9 +76,11 @@ def start(
                 # The entities that exist are the truth about their feature, whatever was carried over.
                 balance.usage = Decimal(in_use)
             balances.append(balance)
-    return ledger.open_balances(
+    opened = ledger.open_balances(
         balances, at=at, actor=actor, kind=Kind.GRANT, reason=f"{subscription.plan} started", operation_id=operation_id
     )
+    _carry(usage_before, predecessor, at=at, actor=actor, operation_id=operation_id)
+    return opened
 
 
 def stop(
@@ -215,6 +217,29 @@ def _usage_before(predecessor: Subscription, at: datetime) -> dict[tuple[int, in
         sums.usage += row.usage + row.held
         sums.left += row.granted - row.usage - row.held
     return found
+
+
+def _carry(
+    usage_before: Sequence[tuple[Balance, Decimal]],
+    predecessor: Subscription | None,
+    *,
+    at: datetime,
+    actor: Actor,
+    operation_id: int | None,
+) -> None:
+    """Put what was used under the plan before on the new balances, except where entities were counted instead."""
+    reason = f"Carried over from {predecessor.plan}" if predecessor else ""
+    carried = [(balance, usage) for balance, usage in usage_before if usage and not balance.usage]
+    ledger.record(
+        [
+            ledger.Change(balance.pk, Kind.TRANSFER, usage=usage, operation_id=operation_id, reason=reason)
+            for balance, usage in carried
+        ],
+        at=at,
+        actor=actor,
+    )
+    for balance, usage in carried:
+        balance.usage += usage
 
 
 def _entities_by_feature(customer: Customer, items: Iterable[SubscriptionItem]) -> dict[int, list[Entity]]:

@@ -22,6 +22,7 @@ def reset_due(
     actor: Actor,
     customer_pk: int | None = None,
     balance_pks: Sequence[int] | None = None,
+    only: Q | None = None,
     limit: int = 1000,
     skip_locked: bool = False,
 ) -> int:
@@ -45,6 +46,8 @@ def reset_due(
             rows = rows.filter(customer_id=customer_pk)
         if balance_pks is not None:
             rows = rows.filter(pk__in=balance_pks)
+        if only is not None:
+            rows = rows.filter(only)
         due = list(rows[:limit])
         if due:
             _reset(due, at=at, actor=actor)

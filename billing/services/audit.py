@@ -1,0 +1,141 @@
+"""Proving the books: what every balance, hold and seat count should be according to the ledger, and what disagrees."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from billing.models import Balance, LedgerEntry
+from billing.services import ledger
+from config.actor import Actor
+
+BATCH = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One balance that is not what it should be: which of its numbers, what it shows and what it should show."""
+
+    kind: str
+    balance_id: int
+    customer_id: str
+    feature_id: str
+    number: str
+    shown: Decimal
+    expected: Decimal
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}: balance {self.balance_id} ({self.feature_id} of {self.customer_id}) shows {self.number} "
+            f"{self.shown.normalize():f}, should be {self.expected.normalize():f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the proof has come: balances up to `done` of `last` (by key), and what this batch found."""
+
+    done: int
+    last: int
+    found: list[Disagreement]
+
+
+# Each row is a balance in a range of keys with a number that disagrees.
+_LEDGER = """
+SELECT b.id, c.external_id, f.slug, n.number, n.shown, n.expected
+FROM billing_balance b
+JOIN entities_customer c ON c.id = b.customer_id
+JOIN plans_feature f ON f.id = b.feature_id
+LEFT JOIN LATERAL (
+  SELECT COALESCE(sum(e.granted), 0) AS granted, COALESCE(sum(e.usage), 0) AS usage, COALESCE(sum(e.held), 0) AS held,
+    COALESCE(sum(e.expired), 0) AS expired
+  FROM billing_ledgerentry e WHERE e.balance_id = b.id
+) s ON true
+CROSS JOIN LATERAL (VALUES ('granted', b.granted, s.granted), ('usage', b.usage, s.usage), ('held', b.held, s.held),
+  ('expired', b.expired, s.expired)) AS n(number, shown, expected)
+WHERE b.id > %s AND b.id <= %s AND n.shown <> n.expected
+ORDER BY b.id, n.number
+"""
+
+_HOLDS = """
+SELECT b.id, c.external_id, f.slug, 'held', b.held, s.held
+FROM billing_balance b
+JOIN entities_customer c ON c.id = b.customer_id
+JOIN plans_feature f ON f.id = b.feature_id
+CROSS JOIN LATERAL (
+  SELECT COALESCE(sum(p.amount), 0) AS held FROM billing_holdpart p JOIN billing_hold h ON h.id = p.hold_id
+  WHERE p.balance_id = b.id AND h.status = 'held' AND p.cleared_at IS NULL AND p.amount > 0
+) s
+WHERE b.id > %s AND b.id <= %s AND b.held <> s.held
+ORDER BY b.id
+"""
+
+# A live seat balance counts the entities there are, the vacated seats kept until the renewal, and what was tracked or
+# set by hand on it.
+_SEATS = """
+SELECT b.id, c.external_id, f.slug, 'usage', b.usage, s.entities + s.vacated + s.by_hand
+FROM billing_balance b
+JOIN entities_customer c ON c.id = b.customer_id
+JOIN plans_feature f ON f.id = b.feature_id AND f.type = 'metered' AND NOT f.consumable
+CROSS JOIN LATERAL (
+  SELECT
+    (SELECT count(*) FROM entities_entity n
+      WHERE n.customer_id = b.customer_id AND n.feature_id = b.feature_id AND n.deleted_at IS NULL) AS entities,
+    (SELECT count(*) FROM billing_vacatedseat v WHERE v.item_id = b.item_id AND v.closed_at IS NULL) AS vacated,
+    (SELECT COALESCE(sum(e.usage), 0) FROM billing_ledgerentry e
+      WHERE e.balance_id = b.id AND e.kind IN ('usage', 'refund', 'adjustment', 'transfer')) AS by_hand
+) s
+WHERE b.id > %s AND b.id <= %s AND b.level = 'pool' AND b.ended_at IS NULL AND b.subscription_id IS NOT NULL
+  AND b.usage <> s.entities + s.vacated + s.by_hand
+ORDER BY b.id
+"""
+
+LEDGER, HOLDS, SEATS = "ledger", "holds", "seats"
+_PROOFS = {LEDGER: _LEDGER, HOLDS: _HOLDS, SEATS: _SEATS}
+
+
+def prove(*, batch: int = BATCH) -> Iterator[Progress]:
+    """Go through every balance in batches, in bounded memory; yields what each batch found."""
+    last = Balance.objects.aggregate(last=Max("pk"))["last"] or 0
+    done = 0
+    while done < last:
+        until = min(done + batch, last)
+        yield Progress(until, last, [d for kind in _PROOFS for d in _disagreements(kind, done, until)])
+        done = until
+
+
+def repair(disagreement: Disagreement, *, actor: Actor) -> None:
+    """Bring one number back into agreement by adding an entry; nothing is ever edited or removed.
+
+    Where row and entries disagree, the row is what was shown and acted on: an entry explains the difference. Where a
+    hold or a seat count is off, an entry moves the row to what it should be.
+    """
+    with transaction.atomic():
+        balance = Balance.objects.select_related("customer").select_for_update(of=("self",)).get(pk=disagreement.balance_id)
+        at = balance.customer.clock_at or balance.created_at
+        difference = disagreement.expected - disagreement.shown
+        if disagreement.kind == LEDGER:
+            LedgerEntry.objects.create(
+                balance=balance,
+                customer_id=balance.customer_id,
+                entity_id=balance.entity_id,
+                kind=LedgerEntry.Kind.CORRECTION,
+                at=at,
+                actor=actor.name,
+                reason="Repair: the entries did not explain the balance",
+                **{disagreement.number: -difference},
+            )
+            return
+        kind = LedgerEntry.Kind.RELEASE if disagreement.kind == HOLDS else LedgerEntry.Kind.SEAT
+        change = ledger.Change(
+            balance.pk, kind, reason=f"Repair: {disagreement.kind} recounted", **{disagreement.number: difference}
+        )
+        ledger.record([change], at=at, actor=actor)
+
+
+def _disagreements(kind: str, after: int, until: int) -> list[Disagreement]:
+    with connection.cursor() as cursor:
+        cursor.execute(_PROOFS[kind], [after, until])
+        return [Disagreement(kind, *row) for row in cursor.fetchall()]
