@@ -49,7 +49,11 @@ class EventsInput(Shape):
 
 
 class ListEvents(Endpoint):
-    """Events newest first."""
+    """Events newest first.
+
+    The log has every event. Clients that name an API version get it as the peer's clients expect it: a released lock
+    is as if it had never been taken.
+    """
 
     Input = EventsInput
     access = Scope.READ
@@ -64,6 +68,7 @@ class ListEvents(Endpoint):
                 data.get("feature_id", []),
                 custom.get("start"),
                 custom.get("end"),
+                without_released=self.version.named,
             ),
             cursor=data.get("start_cursor", ""),
             limit=limit,
@@ -107,6 +112,7 @@ class AggregateEvents(Endpoint):
                 start,
                 end,
                 data.get("filter_by") or {},
+                without_released=self.version.named,
             ),
             bin_size=bin_size,
             group_by=data.get("group_by"),

@@ -247,6 +247,7 @@ class UsageEvent(models.Model):
     value = models.DecimalField(**QUANTITY, help_text="As requested; below 0 gives back.")
     properties = models.JSONField(default=dict, blank=True)
     at = models.DateTimeField(help_text="When it happened, in the customer's time.")
+    hold_id = models.BigIntegerField(null=True, blank=True, help_text="The hold that it belongs to.")
     recorded_at = models.DateTimeField()
     actor = models.CharField(max_length=100, blank=True, default="")
     request_id = models.CharField(max_length=64, blank=True, default="")

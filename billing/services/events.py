@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from billing.models import LedgerEntry, UsageEvent
+from billing.models import Hold, LedgerEntry, UsageEvent
 from config.errors import InvalidInput
 
 MOST_BINS = 5_000
@@ -20,7 +20,10 @@ _BINS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events: of a customer and entity by their public ids, of features, within [start, end), with properties."""
+    """Which events: of a customer and entity by their public ids, of features, within [start, end), with properties.
+
+    A hold that is given back leaves two events that cancel out; `without_released` leaves both out.
+    """
 
     customer_id: str | None = None
     entity_id: str | None = None
@@ -28,6 +31,7 @@ class Filter:
     start: datetime | None = None
     end: datetime | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
+    without_released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,9 @@ def _events(wanted: Filter) -> QuerySet[UsageEvent]:
         events = events.filter(at__gte=wanted.start)
     if wanted.end is not None:
         events = events.filter(at__lt=wanted.end)
+    if wanted.without_released:
+        came_to_nothing = Hold.objects.filter(status__in=[Hold.Status.RELEASED, Hold.Status.EXPIRED])
+        events = events.exclude(Exists(came_to_nothing.filter(pk=OuterRef("hold_id"))))
     for name, value in wanted.properties.items():
         events = events.filter(properties__contains={name: value})
     return events

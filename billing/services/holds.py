@@ -158,6 +158,7 @@ def _record_difference(
         value=difference,
         properties=dict(hold.properties if properties is None else properties),
         at=at,
+        hold_id=hold.pk,
         recorded_at=wall,
         actor=actor.name,
         request_id=actor.request_id,

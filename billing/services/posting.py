@@ -116,9 +116,9 @@ def feature_of(found: Sources, row: BalanceRow) -> SourceFeature:
 _POST = """
 WITH event AS (
   INSERT INTO billing_usageevent (customer_id, entity_id, feature_id, event_name, value, properties, at, recorded_at,
-    actor, request_id)
+    hold_id, actor, request_id)
   SELECT %(customer)s, %(entity)s::bigint, %(feature)s, %(event_name)s, %(value)s::numeric, %(properties)s::jsonb,
-    %(at)s::timestamptz, %(wall)s::timestamptz, %(actor)s, %(request)s
+    %(at)s::timestamptz, %(wall)s::timestamptz, %(hold)s::bigint, %(actor)s, %(request)s
   WHERE %(event)s::bigint IS NULL
   RETURNING id
 ), the_event AS (

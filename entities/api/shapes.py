@@ -10,7 +10,7 @@ from django.conf import settings
 from billing.api import balance_shapes, billing_shapes
 from billing.models import Invoice, Subscription
 from billing.services import balances, counters, cycles
-from billing.services.sources import Sources
+from billing.services.sources import SourceFeature, Sources
 from config.api import milliseconds
 from entities.models import Customer, Entity
 from entities.subject import Subject
@@ -111,7 +111,7 @@ def legacy_entity(subject: Subject, *, wall: datetime) -> dict[str, Any]:
             for row in _subscriptions_by([subject.customer]).get(subject.customer.pk, [])
             if row.entity_id in (None, member.pk)
         ],
-        "features": {slug: _legacy_feature(slug, row) for slug, row in balance_shapes.balances(found).items()},
+        "features": _legacy_features(found),
     }
 
 
@@ -128,7 +128,7 @@ def legacy_customer(customer: Customer, *, wall: datetime) -> dict[str, Any]:
         "env": settings.ENVIRONMENT,
         "metadata": customer.metadata,
         "products": [_legacy_product(row) for row in _subscriptions_by([customer]).get(customer.pk, [])],
-        "features": {slug: _legacy_feature(slug, row) for slug, row in balance_shapes.balances(found).items()},
+        "features": _legacy_features(found),
     }
 
 
@@ -233,12 +233,17 @@ def _legacy_product(row: Subscription) -> dict[str, Any]:
     }
 
 
-def _legacy_feature(slug: str, shown: Mapping[str, Any]) -> dict[str, Any]:
+def _legacy_features(found: Sources) -> dict[str, Any]:
+    shown = balance_shapes.balances(found)
+    return {f.slug: _legacy_feature(f, shown[f.slug]) for f in found.features if f.slug in shown}
+
+
+def _legacy_feature(feature: SourceFeature, shown: Mapping[str, Any]) -> dict[str, Any]:
     reset = next((row["reset"] for row in shown["breakdown"] if row["reset"]), None)
     return {
-        "id": slug,
-        "type": "metered",
-        "name": slug,
+        "id": feature.slug,
+        "type": "continuous_use" if feature.is_allocated else "single_use",
+        "name": feature.slug,
         "interval": reset["interval"] if reset else None,
         "interval_count": reset["interval_count"] if reset else None,
         "unlimited": shown["unlimited"],
