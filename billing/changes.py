@@ -79,9 +79,11 @@ def terms_of(base: BasePrice, items: Iterable[ItemTerms]) -> Terms:
     prices = []
     if base.price_amount:
         prices.append(Price(base.price_amount, base.base_interval))
-    for item in items:
-        if item.is_priced and (amount := first_amount(item)) is not None:
-            prices.append(Price(amount, item.billed_every, item.is_usage_based and not item.feature.is_allocated))
+    prices += [
+        Price(amount, item.billed_every, item.is_usage_based and not item.feature.is_allocated)
+        for item in items
+        if item.is_priced and (amount := first_amount(item)) is not None
+    ]
     return Terms(tuple(prices))
 
 

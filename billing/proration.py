@@ -4,7 +4,7 @@ Every line is rounded half up on its own and only then summed, so that a preview
 the cent (decisions 10). Times count in milliseconds (spec billing 5.1).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,7 +27,8 @@ class Period:
 
     def rest(self, at: datetime) -> tuple[int, int]:
         """How much of it is left at `at`, and how much it is in all, in milliseconds."""
-        return max(0, min(self.end - at, self.end - self.start) // _MILLISECOND), (self.end - self.start) // _MILLISECOND
+        span = (self.end - self.start) // _MILLISECOND
+        return max(0, min(span, (self.end - at) // _MILLISECOND)), span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +66,21 @@ class Holding:
 
     subscription: Subscription
     items: list[SubscriptionItem]
-    seats: dict[int, Decimal] = field(default_factory=dict)  # by position: standing units beyond the included ones
-    seats_held: dict[int, Decimal] = field(default_factory=dict)  # by position: seats in use, the included ones counted
-    overdrawn: dict[int, Decimal] = field(default_factory=dict)  # by position: consumed beyond the grant, not put aside yet
+    # By the position of the item: standing units beyond the included ones; seats in use, the included ones counted;
+    # what was consumed beyond the grant and is not put aside yet.
+    seats: dict[int, Decimal] = field(default_factory=dict)
+    seats_held: dict[int, Decimal] = field(default_factory=dict)
+    overdrawn: dict[int, Decimal] = field(default_factory=dict)
     overages: list[Overage] = field(default_factory=list)  # put aside, unbilled
     covered: list[Covered] = field(default_factory=list)
     pending: list[PendingLine] = field(default_factory=list)
 
     @property
     def anchor(self) -> datetime:
+        """What its cycles are counted from; raises ValueError for what never recurs."""
         anchor = self.subscription.billing_cycle_anchor
-        assert anchor is not None, "only what recurs has cycles"
+        if anchor is None:
+            raise ValueError(f"{self.subscription} has no cycles")
         return anchor
 
 
@@ -213,26 +218,32 @@ def credit_lines(holding: Holding, *, at: datetime, currency: str, whole_cycles_
     for key, amount in unused.items():
         first = shown[key]
         item = items.get(first.item_id or 0)
-        name = first.display_name
+        period = Period(at, first.period.end)
+        what = f"Unused {_what(holding.subscription, item, None)}"
         lines.append(
             Line(
                 kind=Kind(first.kind),
                 amount=pricing.round_money(-amount, currency),
-                display_name=name,
-                description=_describe(
-                    holding.subscription, f"Unused {_what(holding.subscription, item, None)}", Period(at, first.period.end)
-                ),
+                display_name=first.display_name,
+                description=_describe(holding.subscription, what, period),
                 subscription=holding.subscription,
                 item=item,
                 is_credit=True,
-                period=Period(at, first.period.end),
+                period=period,
             )
         )
     return without_empty(lines)
 
 
 def change_line(
-    holding: Holding, item: SubscriptionItem, *, before: Decimal, after: Decimal, at: datetime, whole: bool, currency: str
+    holding: Holding,
+    item: SubscriptionItem,
+    *,
+    before: Decimal,
+    after: Decimal,
+    at: datetime,
+    whole: bool,
+    currency: str,
 ) -> Line:
     """The line of a changed quantity: the difference of two prices of one item, for the rest of the cycle or `whole`.
 
@@ -330,11 +341,6 @@ def total(lines: Iterable[Line]) -> Decimal:
 def without_empty(lines: Iterable[Line]) -> list[Line]:
     """Lines that say something: what costs nothing and bills nothing is left out."""
     return [line for line in lines if line.amount or line.overages or line.pending]
-
-
-def cancelling_out(credits_: Sequence[Line], charges: Sequence[Line]) -> bool:
-    """Whether credits and charges are the same prices at the same amounts, so that neither need be shown."""
-    return sorted(-line.amount for line in credits_) == sorted(line.amount for line in charges) and total(charges) != 0
 
 
 def _ends(holding: Holding, item: SubscriptionItem, at: datetime) -> bool:

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 import billing.api.urls
 import entities.api.urls
 import plans.api.urls
+from billing.api.pages import page_urlpatterns
 from config import organization
 
 
@@ -20,6 +21,7 @@ urlpatterns = [
     path("v1/", include(billing.api.urls)),
     path("v1/organization", organization.Organization.as_view()),
     path("v1/organization/me", organization.Organization.as_view()),
+    *page_urlpatterns,
     path("healthz", healthz),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -14,12 +14,16 @@ from billing.services.requests import (
     CustomLine,
     InvoiceMode,
     ItemFilter,
+    MultiAttach,
     Quantity,
+    ScopedAttach,
+    ScopedUpdate,
     Trial,
     Update,
 )
 from config.api import IdField, MoneyField, QuantityField, TimestampField
 from config.errors import InvalidInput
+from entities.subject import Subject
 from plans.api.controls import BillingControlsField
 from plans.api.fields import CountField, ManyField, MetadataField, OneOfField, Shape, SwitchField, TextField
 from plans.api.items import BasePriceInput, ItemInput, TrialInput
@@ -121,10 +125,6 @@ class PlanInput(TermsInput):
     currency = TextField(max_length=3, required=False)
     remove_plan_ids = ManyField(child=IdField(max_length=100), most=MOST, required=False)
 
-    def request(self, given: dict[str, Any], at: datetime) -> Attach:
-        """The request behind validated data; `at` is what "now" means."""
-        return attach_request(given, at)
-
 
 class AttachInput(SubjectInput, PlanInput):
     """billing.attach and billing.preview_attach."""
@@ -143,21 +143,35 @@ class UpdateInput(SubjectInput, TermsInput):
     recalculate_balances = CarryInput(required=False)
 
 
-class OneUpdateInput(TermsInput):
-    entity_id = IdField(required=False)
+class OneUpdateInput(Shape):
     plan_id = IdField(max_length=100, required=False)
-    cancel_action = OneOfField(choices=["cancel_immediately", "cancel_end_of_cycle", "uncancel"], required=False)
-    refund_last_payment = OneOfField(choices=["prorated", "full"], required=False)
+    subscription_id = IdField(required=False)
+    entity_id = IdField(required=False)
+    cancel_action = OneOfField(choices=["cancel_immediately", "cancel_end_of_cycle", "uncancel"])
+    proration_behavior = OneOfField(choices=["prorate_immediately", "none"], required=False)
 
 
 class MultiUpdateInput(SubjectInput):
     updates = ManyField(child=OneUpdateInput(), most=50)
 
 
+class OnePlanInput(Shape):
+    """A plan among several; `entity_id` null is the customer, left out the scope of the request."""
+
+    plan_id = IdField(max_length=100)
+    entity_id = IdField(required=False, allow_null=True)
+    version = CountField(least=1, most=1_000_000, required=False)
+    customize = CustomizeInput(required=False)
+    feature_quantities = ManyField(child=QuantityInput(), most=MOST, required=False)
+    subscription_id = IdField(required=False)
+
+
 class MultiAttachInput(SubjectInput):
-    plans = ManyField(child=PlanInput(), most=50)
+    plans = ManyField(child=OnePlanInput(), most=50)
     free_trial = TrialInput(required=False, allow_null=True)
     invoice_mode = InvoiceModeInput(required=False)
+    discounts = ManyField(child=DiscountInput(), most=20, required=False)
+    billing_behavior = OneOfField(choices=["prorate_immediately", "none"], required=False)
     redirect_mode = OneOfField(choices=["always", "if_required", "never"], default="if_required")
     new_billing_subscription = SwitchField(required=False)
     starts_at = TimestampField(required=False)
@@ -197,6 +211,40 @@ def attach_request(given: dict[str, Any], at: datetime) -> Attach:
         currency=given.get("currency"),
         remove_plans=given.get("remove_plan_ids", []),
     )
+
+
+def multi_attach_request(given: dict[str, Any], subject: Subject, at: datetime) -> MultiAttach:
+    """Several attachments with what they have in common; raises InvalidInput for none, EntityNotFound."""
+    if not given["plans"]:
+        raise InvalidInput("plans must name at least one plan.")
+    shared = {key: value for key, value in given.items() if key not in ("plans", "customer_id", "entity_id")}
+    shared["proration_behavior"] = shared.pop("billing_behavior", None)
+    shared["no_billing_changes"] = False
+    return MultiAttach(
+        plans=[
+            ScopedAttach(attach=attach_request({**shared, **plan}, at), entity_pk=_entity_pk(plan, subject))
+            for plan in given["plans"]
+        ]
+    )
+
+
+def scoped_updates(given: dict[str, Any], subject: Subject, at: datetime) -> list[ScopedUpdate]:
+    """Several cancellations; raises InvalidInput for none, EntityNotFound."""
+    if not given["updates"]:
+        raise InvalidInput("updates must hold at least one update.")
+    defaults = {"redirect_mode": "if_required", "no_billing_changes": False}
+    return [
+        ScopedUpdate(update=update_request({**defaults, **one}, at), entity_pk=_entity_pk(one, subject))
+        for one in given["updates"]
+    ]
+
+
+def _entity_pk(given: dict[str, Any], subject: Subject) -> int | None:
+    if "entity_id" not in given:
+        return subject.entity.pk if subject.entity else None
+    if given["entity_id"] is None:
+        return None
+    return Subject.get(subject.customer_id, given["entity_id"]).member.pk
 
 
 def update_request(given: dict[str, Any], at: datetime) -> Update:

@@ -10,7 +10,7 @@ from billing.models import Invoice, Operation, Subscription, SubscriptionItem
 from billing.outcomes import NextCycle, Outcome
 from billing.processors import Problem, get_processor
 from billing.proration import Holding, Line
-from billing.services import cycles, subscriptions
+from billing.services import cycles, multiple, subscriptions
 from billing.services.subscriptions import Answer
 from config.api import milliseconds
 from entities.models import Customer
@@ -126,6 +126,19 @@ def preview_attach(subject: Subject, outcome: Outcome) -> dict[str, Any]:
 def preview_update(subject: Subject, outcome: Outcome) -> dict[str, Any]:
     """What an update would do."""
     return {**_preview(subject, outcome), "intent": outcome.intent}
+
+
+def preview_multi_update(subject: Subject, parts: Sequence[multiple.Part]) -> dict[str, Any]:
+    """What several updates would do, for each subscription at the processor; free plans have none."""
+    paid = [part for part in parts if any(row.is_paid for row in part.rows)]
+    return {
+        "customer_id": subject.customer_id,
+        "currency": subscriptions.currency_of(subject.customer),
+        "total": sum((part.outcome.total for part in paid), ZERO),
+        "subscriptions": [
+            {**_preview(subject, part.outcome), "plan_ids": [row.plan.slug for row in part.rows]} for part in paid
+        ],
+    }
 
 
 def line_item(line: Line) -> dict[str, Any]:

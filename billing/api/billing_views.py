@@ -1,6 +1,7 @@
 """billing.*: attach, update, their previews, the portal and the adding of a card."""
 
 import secrets
+from datetime import datetime
 from typing import Any
 
 from rest_framework.request import Request
@@ -8,13 +9,17 @@ from rest_framework.request import Request
 from billing.api import billing_shapes
 from billing.api.billing_serializers import (
     AttachInput,
+    MultiAttachInput,
+    MultiUpdateInput,
     PortalInput,
     SetupPaymentInput,
     UpdateInput,
     attach_request,
+    multi_attach_request,
+    scoped_updates,
     update_request,
 )
-from billing.services import checkouts, subscriptions
+from billing.services import checkouts, multiple, requests, subscriptions
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint, Keyed
@@ -73,6 +78,54 @@ class PreviewUpdate(Endpoint):
         return billing_shapes.preview_update(subject, outcome)
 
 
+class MultiAttach(Endpoint):
+    """Attach several plans, to the customer and its entities, on one invoice."""
+
+    Input = MultiAttachInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject, at, asked = _several(data)
+        done = multiple.attach(customer=subject.customer, request=asked, at=at, actor=self.actor)
+        return billing_shapes.answer(subject, done)
+
+
+class PreviewMultiAttach(Endpoint):
+    """What attaching several plans would cost and change."""
+
+    Input = MultiAttachInput
+    access = Scope.READ
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject, at, asked = _several(data)
+        outcome = multiple.preview_attach(customer=subject.customer, request=asked, at=at)
+        return billing_shapes.preview_attach(subject, outcome)
+
+
+class MultiUpdate(Endpoint):
+    """Cancel or uncancel several plans together."""
+
+    Input = MultiUpdateInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject, at, updates = _updates(data)
+        done = multiple.update(customer=subject.customer, updates=updates, at=at, actor=self.actor)
+        return billing_shapes.answer(subject, done)
+
+
+class PreviewMultiUpdate(Endpoint):
+    """What several updates would cost and change, by subscription."""
+
+    Input = MultiUpdateInput
+    access = Scope.READ
+
+    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+        subject, at, updates = _updates(data)
+        parts = multiple.preview_update(customer=subject.customer, updates=updates, at=at)
+        return billing_shapes.preview_multi_update(subject, parts)
+
+
 class OpenCustomerPortal(Endpoint):
     """The address of a page where the customer sees plans, invoices and the card."""
 
@@ -103,3 +156,15 @@ class SetupPayment(Endpoint):
             key = f"setup-{secrets.token_hex(16)}"
             url = checkouts.card_page(subject.customer, return_url=data["success_url"], key=key)
         return {"customer_id": subject.customer_id, "entity_id": subject.entity_id, "url": url}
+
+
+def _several(data: dict[str, Any]) -> tuple[Subject, datetime, requests.MultiAttach]:
+    subject = Subject.get(data["customer_id"], data.get("entity_id"))
+    at = subject.customer.now(clock.now())
+    return subject, at, multi_attach_request(data, subject, at)
+
+
+def _updates(data: dict[str, Any]) -> tuple[Subject, datetime, list[requests.ScopedUpdate]]:
+    subject = Subject.get(data["customer_id"], data.get("entity_id"))
+    at = subject.customer.now(clock.now())
+    return subject, at, scoped_updates(data, subject, at)

@@ -6,7 +6,7 @@ from billing.models import Invoice, Operation
 from billing.outcomes import Outcome
 from billing.processors import get_processor
 from billing.services import invoices, operations, requests, syncing
-from billing.services.requests import Attach
+from billing.services.requests import Attach, MultiAttach
 from config.actor import Actor
 from entities.models import Customer
 from entities.subject import Subject
@@ -15,7 +15,7 @@ from entities.subject import Subject
 OPEN_FOR = timedelta(hours=1)
 
 
-def open_page(subject: Subject, request: Attach, outcome: Outcome, *, actor: Actor) -> str:
+def open_page(subject: Subject, request: Attach | MultiAttach, outcome: Outcome, *, actor: Actor) -> str:
     """The address of the page on which the plan is paid for; the same as before for the same request.
 
     Nothing is granted until it is completed. A page that was open for something else is closed (spec billing 14.2).
@@ -46,7 +46,7 @@ def open_page(subject: Subject, request: Attach, outcome: Outcome, *, actor: Act
         customer_id=syncing.ensure_customer(subject.customer),
         currency=outcome.currency,
         items=invoices.to_processor(outcome.lines),
-        return_url=request.success_url,
+        return_url=request.success_url if isinstance(request, Attach) else request.plans[0].attach.success_url,
         expires_at=outcome.at + OPEN_FOR,
         key=f"operation-{operation.pk}-checkout",
     )

@@ -169,30 +169,33 @@ def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operati
 
 def finish(job: Job, outcome: Outcome, operation: Operation, *, always: bool = False) -> None:
     """The last step: the processor's subscription, then the operation is done."""
-    of_seats = operation.kind in (Operation.Kind.SEATS, Operation.Kind.DELETE_ENTITY)
-    if always or of_seats or touches_subscription(outcome):
-        ended = [end.subscription for end in outcome.ends]
-        key = f"operation-{operation.pk}"
-        syncing.sync(customer=job.customer, entity=job.entity, ended=ended, at=outcome.at, key=key)
-        if job.entity is not None and operation.kind == Operation.Kind.DELETE_ENTITY:
-            syncing.sync(customer=job.customer, entity=None, ended=[], at=outcome.at, key=f"{key}-seats")
+    scopes = {row.entity_id: row.entity for row in touched(outcome)}
+    if always or operation.kind == Operation.Kind.SEATS:
+        scopes[job.entity.pk if job.entity else None] = job.entity
+    if operation.kind == Operation.Kind.DELETE_ENTITY:
+        scopes[None] = None
+    for entity in scopes.values():
+        ended = [end.subscription for end in outcome.ends if end.subscription.entity_id == (entity and entity.pk)]
+        key = f"operation-{operation.pk}-{entity.pk if entity else 0}"
+        syncing.sync(customer=job.customer, entity=entity, ended=ended, at=outcome.at, key=key)
     operation.status = Operation.Status.DONE
     operation.finished_at = outcome.at
     operation.save(update_fields=["status", "finished_at"])
 
 
-def touches_subscription(outcome: Outcome) -> bool:
-    """Whether a paid plan starts, ends, goes on or changes, so that the processor has to know."""
-    touched: list[Subscription] = [
+def touched(outcome: Outcome) -> list[Subscription]:
+    """The paid plans that start, end, go on or change, so that the processor has to know."""
+    rows: list[Subscription] = [
         *(end.subscription for end in outcome.ends),
         *(start.holding.subscription for start in outcome.starts),
         *(cancellation.subscription for cancellation in outcome.cancellations),
         *(cycle.subscription for cycle in outcome.cycles),
+        *(change.item.subscription for change in outcome.quantities),
         *outcome.deletes,
         *outcome.resumes,
         *outcome.pauses,
     ]
-    return bool(outcome.quantities) or any(row.is_paid for row in touched)
+    return [row for row in rows if row.is_paid]
 
 
 def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:

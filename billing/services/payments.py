@@ -13,9 +13,9 @@ from billing.processors import ProcessorInvoice
 from billing.processors.registry import sandbox
 from billing.proration import Holding
 from billing.services import (
-    attaching,
     holdings,
     invoices,
+    multiple,
     operations,
     queue,
     recovery,
@@ -25,7 +25,7 @@ from billing.services import (
     updating,
 )
 from billing.services.operations import Job, Unpaid
-from billing.services.requests import Attach, Update
+from billing.services.requests import Attach, MultiAttach, Update
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer
@@ -58,12 +58,18 @@ def complete_checkout(
             raise NothingToPay("No checkout page is open. Attach a paid plan to a customer without a card to get one.")
         session = operation.outcome["session_id"]
         set_card(customer, behavior)
-        request = msgspec.structs.replace(requests.read(operation.request, Attach), redirect_mode="never")
+        request = _without_page(requests.read_attach(operation.request))
         subject = Subject(Customer.objects.get(pk=customer.pk), operation.entity)
         actor = Actor(operation.actor, operation.request_id)
-        currency = subscriptions.currency_of(subject.customer, request.currency)
-        outcome = attaching.compute(attaching.setup(subject, request, at=at, currency=currency))
-        job = replace(subscriptions.attach_job(subject, request, actor), unpaid=Unpaid.REFUSED)
+        first = request.plans[0].attach if isinstance(request, MultiAttach) else request
+        currency = subscriptions.currency_of(subject.customer, first.currency)
+        outcome = recovery.attachment(subject, request, at=at, currency=currency)
+        job = replace(
+            multiple.attach_job(subject.customer, request, actor)
+            if isinstance(request, MultiAttach)
+            else subscriptions.attach_job(subject, request, actor),
+            unpaid=Unpaid.REFUSED,
+        )
         operation.status, operation.at = Operation.Status.PENDING, at
         operation.request = requests.written(request)
         operation.save(update_fields=["status", "at", "request"])
@@ -74,6 +80,17 @@ def complete_checkout(
             Operation.objects.filter(pk=operation.pk).update(status=Operation.Status.EXPIRED, finished_at=at)
             raise
         sandbox().close_session(session)
+
+
+def _without_page(request: Attach | MultiAttach) -> Attach | MultiAttach:
+    """The request as it is carried out on the page, which needs no other page."""
+    if isinstance(request, Attach):
+        return msgspec.structs.replace(request, redirect_mode="never")
+    plans = [
+        msgspec.structs.replace(scoped, attach=msgspec.structs.replace(scoped.attach, redirect_mode="never"))
+        for scoped in request.plans
+    ]
+    return msgspec.structs.replace(request, plans=plans)
 
 
 def pay_open_invoice(customer: Customer, *, at: datetime, invoice: Invoice | None = None) -> Invoice:

@@ -1,11 +1,13 @@
 """Operations whose process died: finished when their money was taken, given up when it was not."""
 
+from datetime import datetime
+
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
 from billing.processors import ProcessorInvoice, get_processor
-from billing.services import attaching, holdings, operations, requests, updating
+from billing.services import attaching, combining, holdings, operations, requests, updating
 from billing.services.operations import Job
-from billing.services.requests import Attach, Update
+from billing.services.requests import Attach, MultiAttach, Update
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer
@@ -29,10 +31,8 @@ def recompute(operation: Operation) -> tuple[Job, Outcome] | None:
     actor = Actor(operation.actor, operation.request_id)
     currency = operation.outcome["currency"]
     if operation.kind == Kind.ATTACH:
-        attach = requests.read(operation.request, Attach)
-        found = attaching.setup(subject, attach, at=operation.at, currency=currency)
         cause = Invoice.Cause.ATTACH
-        outcome = attaching.compute(found)
+        outcome = attachment(subject, requests.read_attach(operation.request), at=operation.at, currency=currency)
     elif operation.kind == Kind.UPDATE:
         update = requests.read(operation.request, Update)
         outcome = updating.compute(updating.setup(subject, update, at=operation.at, currency=currency))
@@ -48,6 +48,13 @@ def recompute(operation: Operation) -> tuple[Job, Outcome] | None:
         request=operation.request,
     )
     return job, outcome
+
+
+def attachment(subject: Subject, request: Attach | MultiAttach, *, at: datetime, currency: str) -> Outcome:
+    """What one or several attachments come to."""
+    if isinstance(request, MultiAttach):
+        return combining.attachments(subject.customer, request, at=at, currency=currency)
+    return attaching.compute(attaching.setup(subject, request, at=at, currency=currency))
 
 
 def _settle(operation: Operation) -> None:

@@ -126,16 +126,24 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     carry: Carry | None = None
 
 
-class MultiUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """Several updates that happen together or not at all."""
+class ScopedUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """An update in a scope: the customer's own, or an entity's."""
 
-    updates: list[Update]
+    update: Update
+    entity_pk: int | None = None
+
+
+class ScopedAttach(msgspec.Struct, frozen=True, kw_only=True):
+    """An attachment in a scope: the customer's own, or an entity's."""
+
+    attach: Attach
+    entity_pk: int | None = None
 
 
 class MultiAttach(msgspec.Struct, frozen=True, kw_only=True):
-    """Several plans attached together."""
+    """Several plans attached together, on one invoice."""
 
-    plans: list[Attach]
+    plans: list[ScopedAttach]
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,13 +168,15 @@ class Tracking(msgspec.Struct, frozen=True, kw_only=True):
     usage: Decimal
 
 
-type Request = Attach | Update | MultiUpdate | MultiAttach | Seat | Leaving | Tracking
-
-
 def written(request: msgspec.Struct) -> dict[str, Any]:
     """The request as JSON can hold it, decimals and instants as text."""
     builtins: dict[str, Any] = msgspec.to_builtins(request)
     return builtins
+
+
+def read_attach(data: dict[str, Any]) -> Attach | MultiAttach:
+    """An attachment, or several, as written down."""
+    return read(data, MultiAttach) if "plans" in data else read(data, Attach)
 
 
 def read[R: msgspec.Struct](data: dict[str, Any], shape: type[R]) -> R:

@@ -13,10 +13,10 @@ from entities.models import Customer
 
 
 class Command(BaseCommand):
-    help = "Renew, start, end and reset whatever is due, for each customer in order. Safe to run twice and side by side."
+    help = "Renew, start, end and reset what is due, for each customer in order. Safe to run twice and side by side."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--at", help="Up to this instant (ISO 8601 with zone) instead of now; never later than now.")
+        parser.add_argument("--at", help="Up to this past instant (ISO 8601 with zone) instead of now.")
         parser.add_argument("--dry-run", action="store_true", help="Say for how many customers something is due.")
 
     def handle(self, *args: Any, **options: Any) -> None:
