@@ -117,6 +117,26 @@ def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:
         operations.carry_out(job, outcome)
 
 
+def preview_create(*, customer: Customer, feature: Feature, at: datetime) -> Outcome:
+    """What one more entity would cost now; raises SeatLimitReached. Changes nothing."""
+    outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
+    _take_seats(_counting(customer, feature, at), outcome, {})
+    return outcome
+
+
+def preview_delete(*, entity: Entity, at: datetime) -> Outcome:
+    """What would end with an entity and be credited for its seat; changes nothing."""
+    customer = entity.customer
+    outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
+    _free_seats(_counting(customer, entity.feature, at), outcome, [])
+    for row in holdings.rows(customer).filter(entity=entity).exclude(status=Subscription.Status.EXPIRED):
+        if row.status == Subscription.Status.SCHEDULED:
+            outcome.deletes.append(row)
+        else:
+            outcome.ends.append(End(row, f"{entity} was deleted"))
+    return outcome
+
+
 @contextmanager
 def billed(due: SeatsAreBilled, *, wall: datetime, actor: Actor) -> Iterator[None]:
     """Invoice a change of standing units that are billed when they change, and let the block record it.
