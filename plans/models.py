@@ -33,6 +33,13 @@ class FeatureQuerySet(models.QuerySet["Feature"]):
         return self.prefetch_related(models.Prefetch("credit_costs", costs))
 
 
+class FeatureManager(models.Manager.from_queryset(FeatureQuerySet)):  # type: ignore[misc]
+    """Without the deleted: those are kept only for the history that refers to them, and their ids are free."""
+
+    def get_queryset(self) -> FeatureQuerySet:
+        return FeatureQuerySet(self.model, using=self._db).filter(deleted_at=None)
+
+
 class Feature(models.Model):
     """Something a plan grants: a switch, a metered quantity, or credits that pay for metered quantities."""
 
@@ -42,7 +49,7 @@ class Feature(models.Model):
         CREDIT_SYSTEM = "credit_system", "Credit system"
         AI_CREDIT_SYSTEM = "ai_credit_system", "AI credit system"
 
-    slug = models.CharField("feature id", max_length=100, unique=True, help_text="Used by applications; never changes.")
+    slug = models.CharField("feature id", max_length=100, help_text="Used by applications; never changes.")
     name = models.CharField(max_length=200)
     type = models.CharField(max_length=20, choices=Type, default=Type.METERED)
     consumable = models.BooleanField(
@@ -59,12 +66,19 @@ class Feature(models.Model):
     display_plural = models.CharField(max_length=100, blank=True, default="")
     created_at = models.DateTimeField()
     archived_at = models.DateTimeField(null=True, blank=True, help_text="Set: hidden from new plans, balances live on.")
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = FeatureQuerySet.as_manager()
+    objects = FeatureManager()
 
     class Meta:
         ordering: ClassVar = ["slug"]
         constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["slug"],
+                condition=Q(deleted_at=None),
+                name="feature_one_live_per_id",
+                violation_error_message="There is a feature with that id already.",
+            ),
             models.CheckConstraint(
                 condition=Q(consumable=False) | ~Q(type="boolean"),
                 name="feature_boolean_is_not_consumable",
@@ -149,6 +163,13 @@ class PlanQuerySet(models.QuerySet["Plan"]):
         return self.prefetch_related(models.Prefetch("items", items))
 
 
+class PlanManager(models.Manager.from_queryset(PlanQuerySet)):  # type: ignore[misc]
+    """Without the deleted: those are kept only for the history that refers to them, and their ids are free."""
+
+    def get_queryset(self) -> PlanQuerySet:
+        return PlanQuerySet(self.model, using=self._db).filter(deleted_at=None)
+
+
 class Plan(BasePrice):
     """One version of a plan. A version that a customer has held is never edited: an edit makes the next version."""
 
@@ -186,19 +207,22 @@ class Plan(BasePrice):
     created_at = models.DateTimeField()
     archived_at = models.DateTimeField(null=True, blank=True, help_text="Set: cannot be attached any more.")
 
-    objects = PlanQuerySet.as_manager()
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = PlanManager()
 
     class Meta:
         ordering: ClassVar = ["slug", "-version"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["slug", "version"],
+                condition=Q(deleted_at=None),
                 name="plan_version_once",
                 violation_error_message="This plan already has a version with that number.",
             ),
             models.UniqueConstraint(
                 fields=["slug"],
-                condition=Q(is_latest=True),
+                condition=Q(is_latest=True, deleted_at=None),
                 name="plan_one_latest_version",
                 violation_error_message="A plan has one latest version.",
             ),

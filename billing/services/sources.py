@@ -165,13 +165,13 @@ _MANY_SUBJECTS = _SUBJECT.format(
 _ONE_FEATURE = """
 features AS (
   SELECT f.id, f.slug, f.type, f.consumable, 1::numeric AS cost, true AS is_own
-  FROM plans_feature f WHERE f.slug = ANY(%(features)s::text[])
+  FROM plans_feature f WHERE f.slug = ANY(%(features)s::text[]) AND f.deleted_at IS NULL
   UNION ALL
   SELECT s.id, s.slug, s.type, s.consumable, c.cost, false
   FROM plans_feature f
   JOIN plans_creditcost c ON c.metered_feature_id = f.id
   JOIN plans_feature s ON s.id = c.credit_system_id
-  WHERE f.slug = ANY(%(features)s::text[])
+  WHERE f.slug = ANY(%(features)s::text[]) AND f.deleted_at IS NULL
 )"""
 
 _EVERY_FEATURE = """

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from billing.api import balance_shapes, billing_shapes
 from billing.models import Invoice, Subscription
-from billing.services import balances, counters, cycles
+from billing.services import balances, counters
 from billing.services.sources import SourceFeature, Sources
 from config.api import milliseconds
 from entities.models import Customer, Entity

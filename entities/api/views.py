@@ -32,6 +32,7 @@ from plans.errors import FeatureNotFound
 from plans.models import Feature
 
 DEFAULT_PAGE = 50
+_NUMBERS = ("limit", "offset")
 
 
 class GetOrCreateCustomer(Endpoint):
@@ -283,7 +284,5 @@ class ListCustomersByQuery(ListCustomersByOffset):
     methods = ("GET",)
 
     def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
-        numbers = {
-            key: int(value) for key, value in request.GET.dict().items() if key in ("limit", "offset") and value.isdecimal()
-        }
+        numbers = {key: int(text) for key, text in request.GET.dict().items() if key in _NUMBERS and text.isdecimal()}
         return super().read(body, request, {**path, **numbers})

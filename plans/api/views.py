@@ -60,7 +60,7 @@ class DeleteFeature(Endpoint):
     methods = ("POST", "DELETE")
 
     def handle(self, data: dict[str, Any], request: Request) -> Any:
-        features.delete(feature_id=data["feature_id"], holdings=in_use)
+        features.delete(feature_id=data["feature_id"], holdings=in_use, at=clock.now())
         return {"success": True}
 
 
@@ -122,7 +122,7 @@ class DeletePlan(Endpoint):
     Input = serializers.DeletePlanInput
 
     def handle(self, data: dict[str, Any], request: Request) -> Any:
-        versions.delete(plan_id=data["plan_id"], all_versions=data["all_versions"], holdings=in_use)
+        versions.delete(plan_id=data["plan_id"], all_versions=data["all_versions"], holdings=in_use, at=clock.now())
         return {"success": True}
 
 
@@ -133,7 +133,7 @@ class DeleteProduct(Endpoint):
 
     def handle(self, data: dict[str, Any], request: Request) -> Any:
         all_versions = str(data.get("all_versions", "")).lower() == "true"
-        versions.delete(plan_id=data["plan_id"], all_versions=all_versions, holdings=in_use)
+        versions.delete(plan_id=data["plan_id"], all_versions=all_versions, holdings=in_use, at=clock.now())
         return {"success": True}
 
 

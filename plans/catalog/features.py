@@ -75,8 +75,8 @@ def _check_new_id(new_id: str, feature: Feature, catalogue: Catalogue, in_use: I
 
 
 @transaction.atomic
-def delete(*, feature_id: str, holdings: Holdings) -> None:
-    """Remove a feature that nothing refers to; raises FeatureInUse."""
+def delete(*, feature_id: str, holdings: Holdings, at: datetime) -> None:
+    """Remove a feature that no customer, plan or credit system uses; raises FeatureInUse."""
     store.lock()
     feature = get(feature_id)
     archive = "Archive it instead with features.update archived true."
@@ -87,10 +87,17 @@ def delete(*, feature_id: str, holdings: Holdings) -> None:
         raise FeatureInUse(
             feature_id, f"plan {plan.slug} has an item of it. Take it out there, or archive the feature."
         )
+    if Feature.objects.filter(credit_costs__metered_feature=feature).exists():
+        raise FeatureInUse(feature_id, f"a credit system pays for it. {archive}")
+    remove(feature, at=at)
+
+
+def remove(feature: Feature, *, at: datetime) -> None:
+    """Delete a feature that nothing uses; what history still refers to is only marked as deleted."""
     try:
         feature.delete()
-    except ProtectedError as protected:
-        raise FeatureInUse(feature_id, f"a credit system or old usage refers to it. {archive}") from protected
+    except ProtectedError:
+        Feature.objects.filter(pk=feature.pk).update(deleted_at=at)
 
 
 @dataclass(frozen=True, slots=True)

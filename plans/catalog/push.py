@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from django.db import transaction
 
 from config.errors import InvalidInput
+from plans.catalog import features as singles
 from plans.catalog import rules, store, versions
 from plans.catalog.features import Users
 from plans.catalog.specs import FeatureSpec, PlanSpec
@@ -106,7 +107,7 @@ def _remove_plan(rows: Sequence[Plan], *, archive: bool, at: datetime) -> None:
     if archive:
         Plan.objects.filter(slug=rows[0].slug).update(archived_at=at)
     else:
-        versions.remove(rows)
+        versions.remove(rows, at=at)
 
 
 def _remove_features(changes: Iterable[FeatureChange], catalogue: Catalogue, at: datetime) -> None:
@@ -117,7 +118,7 @@ def _remove_features(changes: Iterable[FeatureChange], catalogue: Catalogue, at:
         if change.will_archive:
             Feature.objects.filter(pk=feature.pk).update(archived_at=at)
         else:
-            feature.delete()
+            singles.remove(feature, at=at)
 
 
 def _compute(wishes: Wishes, catalogue: Catalogue, holdings: Holdings) -> Push:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from django.db import transaction
+from django.db.models import ProtectedError
 
 from config.errors import InvalidInput, InvalidRequest
 from plans.catalog import rules, store
@@ -122,7 +123,7 @@ def _rename(versions: Sequence[Plan], new_id: str, in_use: InUse) -> None:
 
 
 @transaction.atomic
-def delete(*, plan_id: str, all_versions: bool, holdings: Holdings) -> None:
+def delete(*, plan_id: str, all_versions: bool, holdings: Holdings, at: datetime) -> None:
     """Remove the latest version or all of them; raises PlanNotFound, PlanInUse."""
     store.lock()
     versions = list(Plan.objects.filter(slug=plan_id).order_by("-version"))
@@ -131,12 +132,19 @@ def delete(*, plan_id: str, all_versions: bool, holdings: Holdings) -> None:
     doomed = versions if all_versions else versions[:1]
     if holdings.of(doomed, ()).plans:
         raise PlanInUse(plan_id, "Archive it instead with plans.update archived true.")
-    remove(doomed)
+    remove(doomed, at=at)
 
 
-def remove(versions: Sequence[Plan]) -> None:
-    """Delete versions of one plan that nobody ever held; the highest that is left becomes the latest."""
-    Plan.objects.filter(pk__in=[plan.pk for plan in versions]).delete()
+def remove(versions: Sequence[Plan], *, at: datetime) -> None:
+    """Delete versions of one plan that no customer has or had; the highest that is left becomes the latest.
+
+    What history still refers to (an invoice never paid, a deleted customer) is only marked as deleted.
+    """
+    for plan in versions:
+        try:
+            plan.delete()
+        except ProtectedError:
+            Plan.objects.filter(pk=plan.pk).update(deleted_at=at, is_latest=False)
     left = Plan.objects.filter(slug=versions[0].slug).order_by("-version").first()
     if left is not None and not left.is_latest:
         Plan.objects.filter(pk=left.pk).update(is_latest=True)
