@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from rest_framework import serializers
@@ -35,7 +35,8 @@ def moment(value: Any, field: str) -> datetime:
 
 
 def quantity(value: Any, field: str, *, negative: bool = True) -> Decimal:
-    """`value` as a Decimal that a numeric(30, 10) column can hold; raises InvalidInput naming `field`."""
+    """`value` as a Decimal that a numeric(30, 10) column can hold, rounded to 10 decimals; raises InvalidInput naming
+    `field`."""
     try:
         return _quantity(value, negative=negative)
     except ValueError as problem:
@@ -58,13 +59,16 @@ def _quantity(value: Any, *, negative: bool) -> Decimal:
     number = Decimal(value)
     if number.is_zero():
         return Decimal(0)
-    if number.adjusted() >= MAX_DIGITS - MAX_PLACES:
-        raise ValueError(f"must be below 10^{MAX_DIGITS - MAX_PLACES}.")
-    if number.adjusted() < -MAX_PLACES or number != number.quantize(_LAST_PLACE):
-        raise ValueError(f"must have at most {MAX_PLACES} decimal places.")
     if number < 0 and not negative:
         raise ValueError("must not be negative.")
-    return number
+    if number.adjusted() < -MAX_PLACES - 1:
+        return Decimal(0)
+    if number.adjusted() < MAX_DIGITS - MAX_PLACES and number.as_tuple().exponent < -MAX_PLACES:  # type: ignore[operator]
+        # Programs that count in binary send 0.1 + 0.2 as 0.30000000000000004.
+        number = number.quantize(_LAST_PLACE, ROUND_HALF_UP)
+    if number.adjusted() >= MAX_DIGITS - MAX_PLACES:
+        raise ValueError(f"must be below 10^{MAX_DIGITS - MAX_PLACES}.")
+    return number if number else Decimal(0)
 
 
 class TimestampField(serializers.Field[datetime, Any, int | None, Any]):
@@ -81,7 +85,10 @@ class TimestampField(serializers.Field[datetime, Any, int | None, Any]):
 
 
 class QuantityField(serializers.Field[Decimal, Any, Decimal, Any]):
-    """A plain JSON number, exact: at most 20 digits before the point and 10 after. `negative=False` for floors at 0."""
+    """A plain JSON number: at most 20 digits before the point, and rounded half up to 10 after it.
+
+    `negative=False` for floors at 0.
+    """
 
     def __init__(self, *, negative: bool = True, **options: Any) -> None:
         super().__init__(**options)
