@@ -53,7 +53,7 @@ API key   {secret}
 
 May Alice, a seat of Acme, have another summary?
 curl -s {address}/v1/balances.check -H 'Authorization: Bearer {secret}' \\
-  -d '{{"customer_id": "acme", "entity_id": "alice", "feature_id": "summaries"}}'
+  --json '{{"customer_id": "acme", "entity_id": "alice", "feature_id": "summaries"}}'
 
 Ctrl-C ends the demo and its database.
 """
@@ -107,7 +107,7 @@ def _serve(port: int) -> int:
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-            *("--workers", "1", "--blocking-threads", "8", "--log-level", "warning", "config.wsgi:application"),
+            *("--workers", "1", "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"),
         ]
     )
 
