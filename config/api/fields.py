@@ -68,7 +68,7 @@ def _quantity(value: Any, *, negative: bool) -> Decimal:
         number = number.quantize(_LAST_PLACE, ROUND_HALF_UP)
     if number.adjusted() >= MAX_DIGITS - MAX_PLACES:
         raise ValueError(f"must be below 10^{MAX_DIGITS - MAX_PLACES}.")
-    return number if number else Decimal(0)
+    return number or Decimal(0)
 
 
 class TimestampField(serializers.Field[datetime, Any, int | None, Any]):
