@@ -35,7 +35,7 @@ URL = 2000
 
 
 class AnchorField(serializers.Field[Any, Any, Any, Any]):
-    """"now" or a time in Unix milliseconds; gives "now" or the instant."""
+    """A time in Unix milliseconds, or the word "now"; gives the instant or the word."""
 
     def to_internal_value(self, data: Any) -> Any:
         return "now" if data == "now" else TimestampField().to_internal_value(data)
