@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -113,7 +114,8 @@ def repair(disagreement: Disagreement, *, actor: Actor) -> None:
     hold or a seat count is off, an entry moves the row to what it should be.
     """
     with transaction.atomic():
-        balance = Balance.objects.select_related("customer").select_for_update(of=("self",)).get(pk=disagreement.balance_id)
+        rows = Balance.objects.select_related("customer").select_for_update(of=("self",))
+        balance = rows.get(pk=disagreement.balance_id)
         at = balance.customer.clock_at or balance.created_at
         difference = disagreement.expected - disagreement.shown
         if disagreement.kind == LEDGER:
@@ -129,9 +131,8 @@ def repair(disagreement: Disagreement, *, actor: Actor) -> None:
             )
             return
         kind = LedgerEntry.Kind.RELEASE if disagreement.kind == HOLDS else LedgerEntry.Kind.SEAT
-        change = ledger.Change(
-            balance.pk, kind, reason=f"Repair: {disagreement.kind} recounted", **{disagreement.number: difference}
-        )
+        moved: dict[str, Any] = {disagreement.number: difference}
+        change = ledger.Change(balance.pk, kind, reason=f"Repair: {disagreement.kind} recounted", **moved)
         ledger.record([change], at=at, actor=actor)
 
 
