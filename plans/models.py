@@ -33,7 +33,10 @@ class FeatureQuerySet(models.QuerySet["Feature"]):
         return self.prefetch_related(models.Prefetch("credit_costs", costs))
 
 
-class FeatureManager(models.Manager.from_queryset(FeatureQuerySet)):  # type: ignore[misc]
+_FeatureManager = models.Manager.from_queryset(FeatureQuerySet)
+
+
+class FeatureManager(_FeatureManager["Feature"]):
     """Without the deleted: those are kept only for the history that refers to them, and their ids are free."""
 
     def get_queryset(self) -> FeatureQuerySet:
@@ -163,7 +166,10 @@ class PlanQuerySet(models.QuerySet["Plan"]):
         return self.prefetch_related(models.Prefetch("items", items))
 
 
-class PlanManager(models.Manager.from_queryset(PlanQuerySet)):  # type: ignore[misc]
+_PlanManager = models.Manager.from_queryset(PlanQuerySet)
+
+
+class PlanManager(_PlanManager["Plan"]):
     """Without the deleted: those are kept only for the history that refers to them, and their ids are free."""
 
     def get_queryset(self) -> PlanQuerySet:

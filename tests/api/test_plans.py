@@ -493,6 +493,15 @@ def test_a_plan_that_nobody_held_is_deleted(api: Api) -> None:
     api.refused(404, "plans.get", plan_id="team")
 
 
+def test_a_plan_that_only_a_deleted_customer_held_is_deleted_and_its_id_is_free(api: Api) -> None:
+    api.post("plans.create", **TEAM)
+    hold("team")
+    Customer.objects.update(deleted_at=EARLIER)
+    api.post("plans.delete", plan_id="team")
+    assert api.post("plans.list", include_archived=True, all_versions=True)["list"] == []
+    assert api.post("plans.create", **TEAM)["version"] == 1
+
+
 def test_deleting_the_latest_version_makes_the_one_before_the_latest(api: Api) -> None:
     api.post("plans.create", **TEAM)
     hold("team")
