@@ -9,6 +9,7 @@ from pytest_django import DjangoDbBlocker
 
 from config import clock, embedded
 from config.access import keys
+from tests.builders import Account
 from tests.client import Api
 
 TEST_DATABASE = "test_subledger_"
@@ -52,3 +53,9 @@ def api(db: None) -> Api:
     """A client whose key may write."""
     _, secret = keys.create(name="Tests", at=clock.now())
     return Api(secret)
+
+
+@pytest.fixture
+def acme(api: Api) -> Account:
+    """Acme, a customer that holds nothing yet."""
+    return Account(api)

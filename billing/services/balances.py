@@ -95,7 +95,8 @@ def decide(found: Sources, required: Decimal, properties: Mapping[str, Any]) -> 
     """
     own = found.feature
     if not found.rows or own.is_boolean:
-        return Verdict(own.is_boolean and bool(found.of(own)), required, found, own if found.of(own) else None)
+        held = _counting(found, own)
+        return Verdict(own.is_boolean and bool(held), required, found, own if held else None)
     left = counters.headroom(found.scope, found.features, properties)
     candidates = [feature for feature in found.features if found.of(feature)]
     over_limit = left.get(own.id) is not None and left[own.id] < required
@@ -231,11 +232,8 @@ def _as_read(found: Sources, usage: Usage, wall: datetime) -> Sources:
 
 
 def _allows(found: Sources, feature: SourceFeature, required: Decimal, left: Mapping[int, Decimal]) -> bool:
-    """Whether one feature's balances allow it.
-
-    A customer-level check does not count what only entities own, though it shows it (decisions 12).
-    """
-    rows = [row for row in found.of(feature) if row.count and (found.scope.entity_pk is not None or row.level != "own")]
+    """Whether one feature's balances allow it."""
+    rows = _counting(found, feature)
     if any(row.unlimited for row in rows):
         return True
     if not rows:
@@ -247,6 +245,11 @@ def _allows(found: Sources, feature: SourceFeature, required: Decimal, left: Map
         return False
     remaining = sum((row.remaining for row in rows), ZERO)
     return remaining >= required or _covers_overage(found, feature, rows, required - remaining)
+
+
+def _counting(found: Sources, feature: SourceFeature) -> list[BalanceRow]:
+    """A customer-level check does not count what only entities own, though it shows it (decisions 12)."""
+    return [row for row in found.of(feature) if row.count and (found.scope.entity_pk is not None or row.level != "own")]
 
 
 def _covers_overage(found: Sources, feature: SourceFeature, rows: Sequence[BalanceRow], missing: Decimal) -> bool:
