@@ -38,7 +38,7 @@ class UsageLimit:
 
     def counts(self, properties: Mapping[str, Any]) -> bool:
         """Whether an event with these properties counts against this limit."""
-        return all(properties.get(name) == value for name, value in self.properties.items())
+        return all(name in properties and _text(properties[name]) == _text(v) for name, v in self.properties.items())
 
     def window(self, at: datetime, cycle_anchor: datetime) -> tuple[datetime, datetime]:
         """The window around `at`: phased to the customer's billing cycle, or to the calendar in UTC."""
@@ -114,6 +114,15 @@ def _usage_limit(entry: dict[str, Any], owner: Literal["entity", "customer"]) ->
         properties,
         owner,
     )
+
+
+def _text(value: Any) -> str:
+    """A property as filters compare it: numbers are stored as text, so 5, 5.0 and "5" are the same."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float | Decimal):
+        return f"{Decimal(str(value)).normalize():f}"
+    return str(value)
 
 
 def _calendar_start(at: datetime) -> datetime:
