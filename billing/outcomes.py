@@ -23,6 +23,7 @@ class Start:
 
     holding: Holding
     predecessor: Subscription | None = None
+    takes_id: bool = False  # the same plan with other terms keeps the id that applications know
     carried_balances: list[str] | None = None
     carried_usages: list[str] | None = None
 

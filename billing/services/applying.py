@@ -117,6 +117,10 @@ def _save(holding: Holding) -> None:
 def _start(start: Start, *, at: datetime, actor: Actor, operation_id: int | None) -> None:
     row, predecessor = start.holding.subscription, start.predecessor
     row.status = Status.ACTIVE
+    if predecessor is not None and start.takes_id:
+        row.public_id = predecessor.public_id
+        predecessor.public_id = f"{predecessor.public_id[:200]}~{predecessor.pk}"
+        predecessor.save(update_fields=["public_id"])
     if predecessor is not None and predecessor.is_paid and row.is_paid and not row.processor_subscription_id:
         row.processor_subscription_id = predecessor.processor_subscription_id
     _save(start.holding)

@@ -40,7 +40,8 @@ class Setup:
     current: Holding | None  # the main plan of the scope and group, live
     scheduled: list[Subscription]  # waiting in the scope and group
     joined: Holding | None  # a live paid plan of the scope, whose processor subscription the new one shares
-    others_paid: bool  # another live paid plan counts its cycles from the customer's anchor
+    others_live: bool  # another plan has a subscription at the processor
+    others_paid: bool  # another plan is past its trial and counts its cycles from the customer's anchor
     live_in_scope: list[Holding]
     removed: list[Holding]
     has_card: bool
@@ -97,9 +98,7 @@ def setup(
         and not new.subscription.is_one_off
     ]
     joined = next((h for h in live if h.subscription.is_paid and not h.subscription.has_own_cycle), None)
-    paid_elsewhere = (
-        Subscription.objects.filter(customer=subject.customer, is_paid=True, has_own_cycle=False).live()
-    )
+    paid_elsewhere = Subscription.objects.filter(customer=subject.customer, is_paid=True, has_own_cycle=False).live()
     if current is not None:
         paid_elsewhere = paid_elsewhere.exclude(pk=current.subscription.pk)
         holdings.expect_seats(new, current, subject)
@@ -116,7 +115,8 @@ def setup(
         current=current,
         scheduled=scheduled,
         joined=joined,
-        others_paid=paid_elsewhere.exists(),
+        others_live=paid_elsewhere.exists(),
+        others_paid=paid_elsewhere.exclude(trial_ends_at__gt=at).exists(),
         live_in_scope=live,
         removed=_removed(request, live, plan),
         has_card=_has_card(subject.customer),
@@ -280,12 +280,12 @@ def _immediate(found: Setup) -> Outcome:
         Start(
             found.new,
             found.current.subscription if found.current else None,
-            found.request.carry.balances,
-            found.request.carry.usages,
+            carried_balances=found.request.carry.balances,
+            carried_usages=found.request.carry.usages,
         )
     )
     outcome.lines = _lines(found, outcome)
-    outcome.leaves_invoice = trialing and new.is_paid
+    outcome.leaves_invoice = trialing and new.is_paid and not found.is_update
     outcome.next_cycle = next_cycle(found.new, currency=found.currency)
     if outcome.next_cycle and trialing and found.joined is not None and found.joined.subscription.is_trialing(at):
         both = [h for h in found.live_in_scope if h.subscription.is_paid and h is not found.current]
@@ -315,12 +315,12 @@ def _set_cycle(found: Setup, outcome: Outcome) -> None:
         return
     new.billing_cycle_anchor = _anchor(found)
     switches_paid = current is not None and current.subscription.is_paid
-    separate = bool(found.request.new_billing_subscription) and (found.joined is not None or found.others_paid)
+    separate = bool(found.request.new_billing_subscription) and found.others_live
     if switches_paid and current is not None:
         new.has_own_cycle = current.subscription.has_own_cycle
-    elif separate and (current is None or found.others_paid):
+    elif separate:
         new.has_own_cycle = True
-    if not new.has_own_cycle and not found.others_paid:
+    if not new.has_own_cycle and not found.others_paid and not new.is_trialing(at):
         outcome.customer_anchor = new.billing_cycle_anchor
     first_period(found.new, at)
 
@@ -336,7 +336,7 @@ def _anchor(found: Setup) -> datetime:
     if current is not None and current.subscription.is_paid:
         trial_is_cut = current.subscription.is_trialing(at)
         return at if trial_is_cut else current.anchor
-    if request.new_billing_subscription and (found.joined is not None or found.others_paid):
+    if request.new_billing_subscription and found.others_live:
         return at
     if found.joined is not None:
         return found.joined.anchor

@@ -101,6 +101,8 @@ def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcom
                 _fall_back(outcome, holding)
         else:
             charges += _go_on(outcome, holding, currency)
+            if after_trial and _sets_anchor(row, at):
+                outcome.customer_anchor = holding.anchor
     outcome.lines += charges
     outcome.leaves_invoice = bool(outcome.cycles)
     return outcome
@@ -125,7 +127,7 @@ def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: 
     outcome.lines += _begin(outcome, row, current, currency)
     if row.is_paid and not row.has_own_cycle:
         others = Subscription.objects.filter(customer=row.customer, is_paid=True, has_own_cycle=False).live()
-        if not others.exclude(pk=current.subscription.pk if current else 0).exists():
+        if not others.exclude(pk=current.subscription.pk if current else 0).exclude(trial_ends_at__gt=at).exists():
             outcome.customer_anchor = row.billing_cycle_anchor
     return _run(scope, outcome, actor, reason=f"{row.plan} starts as scheduled")
 
@@ -201,6 +203,12 @@ def _is_unpayable(row: Subscription) -> bool:
         return False
     customer_id = row.customer.processor_id
     return not customer_id or get_processor().payment_method(customer_id) is None
+
+
+def _sets_anchor(row: Subscription, at: datetime) -> bool:
+    """Whether a plan that leaves its trial is the first of the customer that is paid for."""
+    others = Subscription.objects.filter(customer=row.customer, is_paid=True, has_own_cycle=False).live()
+    return not row.has_own_cycle and not others.exclude(pk=row.pk).exclude(trial_ends_at__gte=at).exists()
 
 
 def _go_on(outcome: Outcome, holding: Holding, currency: str) -> list[proration.Line]:

@@ -369,6 +369,7 @@ def _price_of(row: Subscription) -> BasePrice | None:
 def _keep_end(found: Setup, outcome: Outcome) -> None:
     """A plan that is being canceled stays so when its terms change."""
     for start in outcome.starts:
+        start.takes_id = True
         new = start.holding.subscription
         new.canceled_at, new.ends_at = found.row.canceled_at, found.row.ends_at
         new.auto_enabled = found.row.auto_enabled
