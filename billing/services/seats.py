@@ -42,10 +42,7 @@ def create_entity(
 
     Raises EntityAlreadyExists, SeatLimitReached, PaymentDeclined, and InvalidRequest for a feature without entities.
     """
-    if not feature.is_allocated:
-        raise InvalidRequest(
-            f"feature_id {feature.slug} is consumable or not metered. Entities need a standing count, such as seats."
-        )
+    check_countable(feature)
     with queue.customer(customer):
         recovery.finish_pending(customer)
         customer.refresh_from_db()
@@ -82,6 +79,14 @@ def create_entity(
         job = _job(customer, None, Operation.Kind.SEATS, actor, requests.written(seat), work)
         made: Entity = operations.carry_out(job, outcome).made
         return made
+
+
+def check_countable(feature: Feature) -> None:
+    """Refuse, with InvalidRequest, a feature that entities cannot be counted by."""
+    if not feature.is_allocated:
+        raise InvalidRequest(
+            f"feature_id {feature.slug} is consumable or not metered. Entities need a standing count, such as seats."
+        )
 
 
 def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:

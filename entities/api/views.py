@@ -194,6 +194,7 @@ def _create_entity(endpoint: Endpoint, data: dict[str, Any]) -> Subject:
     feature = Feature.objects.filter(slug=data["feature_id"]).first()
     if feature is None:
         raise FeatureNotFound(data["feature_id"])
+    seats.check_countable(feature)  # before a customer is created for nothing
     customer = customers.get_or_create(
         customer_id=data["customer_id"],
         details=Details(details(data.get("customer_data") or {})),
