@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.templatetags.static import static
 from django.utils.csp import CSP
 
 from config import embedded
@@ -172,6 +173,38 @@ LOGGING = {
 UNFOLD = {
     "SITE_TITLE": ORGANIZATION_NAME,
     "SITE_HEADER": ORGANIZATION_NAME,
-    "SITE_SUBHEADER": "Live" if ENVIRONMENT == "live" else "Sandbox",
+    "SITE_SUBHEADER": "Live" if ENVIRONMENT == "live" else "Sandbox: no real money",
+    "SITE_SYMBOL": "savings",
+    "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": False,
+    "SHOW_BACK_BUTTON": False,
+    "ENVIRONMENT": "billing.admin.menu.environment",
+    "ENVIRONMENT_TITLE_PREFIX": "" if ENVIRONMENT == "live" else "[Sandbox]",
+    "DASHBOARD_CALLBACK": "billing.admin.home.dashboard",
+    "STYLES": [
+        lambda request: static("billing/admin.css"),
+        *([] if ENVIRONMENT == "live" else [lambda request: static("billing/sandbox.css")]),
+    ],
+    "SITE_VIEWS": [
+        ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.views.Act"),
+        ("find/", "find", "billing.admin.search.Find"),
+    ],
+    "COMMAND": {"search_callback": "billing.admin.search.results"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "billing.admin.menu.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.1% .013 240)",
+            "100": "oklch(94.2% .03 240)",
+            "200": "oklch(88.9% .06 242)",
+            "300": "oklch(81% .105 244)",
+            "400": "oklch(70.8% .15 248)",
+            "500": "oklch(60.5% .17 252)",
+            "600": "oklch(52.5% .17 256)",
+            "700": "oklch(46% .155 258)",
+            "800": "oklch(40% .13 260)",
+            "900": "oklch(35% .105 261)",
+            "950": "oklch(26% .08 262)",
+        }
+    },
 }

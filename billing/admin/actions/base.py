@@ -1,0 +1,199 @@
+"""What staff can do to a customer: each action shows what will happen, asks why, and refuses if things have moved."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.urls import reverse
+from django.utils.http import urlencode
+from unfold.widgets import INPUT_CLASSES
+
+from billing.models import Balance, Hold, Invoice, LedgerEntry, Subscription
+from config.actor import Actor
+from entities.models import Customer, Entity
+from entities.subject import Subject
+
+ZERO = Decimal(0)
+# Rows that an action can be about, by the name of the parameter that says which.
+ROWS: dict[str, type[Any]] = {
+    "entity": Entity,
+    "subscription": Subscription,
+    "balance": Balance,
+    "hold": Hold,
+    "invoice": Invoice,
+    "entry": LedgerEntry,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom and what an action is about, and the customer's present."""
+
+    customer: Customer
+    at: datetime
+    wall: datetime
+    entity: Entity | None = None
+    subscription: Subscription | None = None
+    balance: Balance | None = None
+    hold: Hold | None = None
+    invoice: Invoice | None = None
+    entry: LedgerEntry | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.customer, self.entity)
+
+    @property
+    def page(self) -> str:
+        """The address of the page that shows it."""
+        if self.balance is not None:
+            return reverse("admin:billing_balance_change", args=[self.balance.pk])
+        if self.invoice is not None:
+            return reverse("admin:billing_invoice_change", args=[self.invoice.pk])
+        if self.entity is not None and self.entity.deleted_at is None:
+            return reverse("admin:entities_entity_change", args=[self.entity.pk])
+        return reverse("admin:entities_customer_change", args=[self.customer.pk])
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyLine:
+    """A line of an invoice to come."""
+
+    text: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Lines that are charged together, and when."""
+
+    title: str
+    lines: tuple[MoneyLine, ...]
+    total: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A quantity before and after."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(slots=True)
+class Preview:
+    """What will happen: in words, in money and in balances; and how to undo it."""
+
+    sentences: list[str] = field(default_factory=list)
+    bills: list[Bill] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    undo: str = ""
+    # What the preview was computed from beyond what it shows.
+    state: tuple[Any, ...] = ()
+
+    def fingerprint(self) -> str:
+        """The same as long as what was shown is still what would happen."""
+        shown = (self.sentences, self.bills, self.movements, self.warnings, self.state)
+        return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
+
+
+class NoQuestions(forms.Form):
+    """For actions that need no more than a yes."""
+
+
+class Action:
+    """One thing that staff can do. Subclasses call services; no rule of billing is in here."""
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    verb: ClassVar[str]  # on the button that does it
+    permission: ClassVar[str]
+    form_class: ClassVar[type[forms.Form]] = NoQuestions
+    needs: ClassVar[tuple[str, ...]] = ()  # which rows have to be named
+    is_dangerous: ClassVar[bool] = False
+    sandbox_only: ClassVar[bool] = False
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @property
+    def heading(self) -> str:
+        """What it does, and to whom."""
+        return f"{self.title}: {self.target.subject}"
+
+    def form(self, data: Any = None) -> forms.Form:
+        """The questions."""
+        return self.form_class(data)
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What will happen; changes nothing. Raises DomainError where it can't be done."""
+        raise NotImplementedError
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Do it; returns a sentence on what was done."""
+        raise NotImplementedError
+
+    def page_after(self) -> str:
+        """Where to go when it is done."""
+        return self.target.page
+
+
+REGISTRY: dict[str, type[Action]] = {}
+
+
+def register[A: type[Action]](action: A) -> A:
+    """Offer the action under its slug."""
+    REGISTRY[action.slug] = action
+    return action
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A way to an action."""
+
+    url: str
+    title: str
+    is_dangerous: bool
+
+
+def allowed(user: AbstractBaseUser | AnonymousUser, action: type[Action]) -> bool:
+    """May this member of staff do it, in this environment?"""
+    if action.sandbox_only and settings.ENVIRONMENT == "live":
+        return False
+    may: bool = user.is_active and user.has_perm(f"billing.{action.permission}")  # type: ignore[union-attr]
+    return may
+
+
+def link(slug: str, customer: Customer, **rows: Any) -> str:
+    """The address of an action about these rows."""
+    query = urlencode({name: row.pk for name, row in rows.items() if row is not None})
+    return reverse("admin:act", args=[slug, customer.pk]) + (f"?{query}" if query else "")
+
+
+def buttons(user: AbstractBaseUser | AnonymousUser, customer: Customer, *slugs: str, **rows: Any) -> list[Button]:
+    """Ways to those of the actions that this member of staff may do."""
+    found = [REGISTRY[slug] for slug in slugs]
+    return [
+        Button(link(action.slug, customer, **rows), action.title, action.is_dangerous)
+        for action in found
+        if allowed(user, action)
+    ]
+
+
+INPUT = " ".join(INPUT_CLASSES)
+
+
+class Moment(forms.DateTimeField):
+    """A time in UTC, asked for with the browser's own picker."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local", "class": INPUT}, format="%Y-%m-%dT%H:%M")
+        super().__init__(widget=widget, **kwargs)

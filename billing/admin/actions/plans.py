@@ -1,0 +1,179 @@
+"""Plans of customers and entities: attach or change, cancel, take a cancellation back."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
+
+from billing.admin.actions import outcomes
+from billing.admin.actions.base import Action, Preview, register
+from billing.models import Subscription
+from billing.services import subscriptions
+from billing.services.requests import Attach, Quantity, Update
+from config.actor import Actor
+from config.errors import InvalidRequest
+from plans.models import Feature, ItemTerms, Plan
+
+PREFIX = "quantity_of_"
+
+
+class PlanForm(forms.Form):
+    """A plan, and how many of what is prepaid."""
+
+    plan = forms.ModelChoiceField(Plan.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["plan"]
+        choice.queryset = Plan.objects.live().order_by("name")
+        bought = Q(type=Feature.Type.METERED) | Q(type=Feature.Type.CREDIT_SYSTEM)
+        prepaid = Plan.objects.live().filter(items__billing_method=ItemTerms.BillingMethod.PREPAID)
+        features = Feature.objects.filter(bought, pk__in=prepaid.values("items__feature"), archived_at=None).order_by(
+            "name"
+        )[:20]
+        for feature in features:
+            self.fields[f"{PREFIX}{feature.slug}"] = forms.DecimalField(
+                required=False,
+                min_value=Decimal(0),
+                label=f"{feature}: how many in all",
+                help_text="For plans that sell it in advance. Empty: as before, or what is included.",
+                widget=UnfoldAdminDecimalFieldWidget,
+            )
+
+
+@register
+class AttachPlan(Action):
+    """A plan for a customer or entity; within a group it replaces the plan held."""
+
+    slug = "attach-plan"
+    title = "Attach or change plan"
+    verb = "Attach it"
+    permission = "can_attach_plan"
+    form_class = PlanForm
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What starts, ends and is charged."""
+        outcome = subscriptions.preview_attach(subject=self.target.subject, request=_attach(values), at=self.target.at)
+        shown = outcomes.preview(outcome)
+        shown.state = _held(self.target.subject.customer.pk)
+        shown.undo = "Attach the plan before again, or cancel this one."
+        return shown
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Attach."""
+        answer = subscriptions.attach(
+            subject=self.target.subject, request=_attach(values), at=self.target.at, actor=actor
+        )
+        if answer.payment_url:
+            return f"Nothing has changed yet. The customer has to pay first, at {answer.payment_url}"
+        return f"{values['plan']} was attached to {self.target.subject}."
+
+
+class CancelForm(forms.Form):
+    """When to end."""
+
+    when = forms.ChoiceField(
+        choices=[
+            ("cancel_end_of_cycle", "At the end of the cycle: paid for, so it is kept until then"),
+            ("cancel_immediately", "Now: what is paid and not used is credited"),
+        ],
+        initial="cancel_end_of_cycle",
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+
+
+@register
+class CancelPlan(Action):
+    """The end of a plan, now or with its cycle."""
+
+    slug = "cancel-plan"
+    title = "Cancel plan"
+    verb = "Cancel the plan"
+    permission = "can_cancel_plan"
+    form_class = CancelForm
+    needs = ("subscription",)
+    is_dangerous = True
+
+    @property
+    def heading(self) -> str:
+        """Which plan."""
+        return f"Cancel {self.target.subscription}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What ends, when, and what is credited."""
+        request = _update(self.target.subscription, values["when"])
+        subject = _subject(self)
+        shown = outcomes.preview(subscriptions.preview_update(subject=subject, request=request, at=self.target.at))
+        shown.state = _held(subject.customer.pk)
+        at_end = values["when"] == "cancel_end_of_cycle"
+        shown.undo = (
+            "Take the cancellation back any time before." if at_end else "Attach the plan again: it starts fresh."
+        )
+        return shown
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Cancel."""
+        request = _update(self.target.subscription, values["when"])
+        subscriptions.update(subject=_subject(self), request=request, at=self.target.at, actor=actor)
+        if values["when"] == "cancel_immediately":
+            return f"{self.target.subscription} has ended."
+        return f"{self.target.subscription} ends with its cycle."
+
+
+@register
+class UncancelPlan(Action):
+    """A cancellation taken back."""
+
+    slug = "uncancel-plan"
+    title = "Keep plan"
+    verb = "Keep the plan"
+    permission = "can_cancel_plan"
+    needs = ("subscription",)
+
+    @property
+    def heading(self) -> str:
+        """Which plan."""
+        return f"Keep {self.target.subscription}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """That it goes on."""
+        request = _update(self.target.subscription, "uncancel")
+        subject = _subject(self)
+        shown = outcomes.preview(subscriptions.preview_update(subject=subject, request=request, at=self.target.at))
+        shown.state = _held(subject.customer.pk)
+        shown.undo = "Cancel it again."
+        return shown
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Take the cancellation back."""
+        request = _update(self.target.subscription, "uncancel")
+        subscriptions.update(subject=_subject(self), request=request, at=self.target.at, actor=actor)
+        return f"{self.target.subscription} goes on."
+
+
+def _attach(values: dict[str, Any]) -> Attach:
+    asked = [
+        Quantity(feature=name.removeprefix(PREFIX), quantity=value)
+        for name, value in values.items()
+        if name.startswith(PREFIX) and value is not None
+    ]
+    sold = {item.feature.slug for item in values["plan"].items.select_related("feature") if item.is_prepaid}
+    return Attach(plan=values["plan"].slug, quantities=[one for one in asked if one.feature in sold])
+
+
+def _update(subscription: Subscription | None, action: str) -> Update:
+    if subscription is None:
+        raise InvalidRequest("Say which plan: open this from the plan's row.")
+    return Update(subscription_id=subscription.public_id, action=action)
+
+
+def _subject(action: Action) -> Any:
+    subscription = action.target.subscription
+    return subscription.subject if subscription is not None else action.target.subject
+
+
+def _held(customer_pk: int) -> tuple[Any, ...]:
+    rows = Subscription.objects.filter(customer=customer_pk).exclude(status=Subscription.Status.EXPIRED)
+    return tuple(rows.order_by("pk").values_list("pk", "status", "ends_at", "current_period_end")[:200])

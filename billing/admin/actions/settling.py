@@ -1,0 +1,123 @@
+"""What is open and waits for somebody: holds and unpaid invoices."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget
+
+from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.models import Hold, Invoice
+from billing.services import holds, payments
+from billing.templatetags.shown import money, quantity
+from config.actor import Actor
+from config.errors import InvalidRequest
+from plans.models import QUANTITY
+
+
+class HoldForm(forms.Form):
+    """What becomes of a hold."""
+
+    how = forms.ChoiceField(
+        label="What becomes of it",
+        choices=[("release", "Release: all of it goes back"), ("confirm", "Confirm: it was used")],
+        initial="release",
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+    amount = forms.DecimalField(
+        required=False, min_value=Decimal(0), **QUANTITY, widget=UnfoldAdminDecimalFieldWidget,
+        label="Used", help_text="When confirming: what was really used. Empty: what was held.",
+    )  # fmt: skip
+
+
+@register
+class FinalizeHold(Action):
+    """The end of a hold that its application forgot."""
+
+    slug = "finalize-hold"
+    title = "Settle hold"
+    verb = "Settle it"
+    permission = "can_finalize_hold"
+    needs = ("hold",)
+    form_class = HoldForm
+
+    @property
+    def heading(self) -> str:
+        """Which hold."""
+        return f"Settle hold {self.target.hold}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What goes back, and what is used."""
+        hold = Hold.objects.select_related("feature").get(pk=self._hold().pk)
+        if hold.status != Hold.Status.HELD:
+            raise InvalidRequest(f"This hold is {hold.get_status_display().lower()} already.")
+        used = Decimal(0) if values["how"] == "release" else hold.value
+        if values["how"] == "confirm" and values["amount"] is not None:
+            used = values["amount"]
+        return Preview(
+            sentences=[f"{quantity(hold.value)} {hold.feature} are held under {hold.lock_id}."],
+            movements=[
+                Movement("Held", quantity(hold.value), quantity(0)),
+                Movement("Used of it", quantity(0), quantity(used)),
+            ],
+            undo="Adjust the balance by as much.",
+            state=(hold.status, hold.value),
+        )
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Settle it."""
+        confirms = values["how"] == "confirm"
+        holds.finalize(
+            lock_id=self._hold().lock_id,
+            confirm=confirms,
+            override=values["amount"] if confirms else None,
+            properties=None,
+            wall=self.target.wall,
+            actor=actor,
+        )
+        return "The hold was confirmed." if confirms else "The hold was released."
+
+    def _hold(self) -> Hold:
+        if self.target.hold is None:
+            raise InvalidRequest("Say which hold.")
+        return self.target.hold
+
+
+@register
+class PayInvoice(Action):
+    """The customer pays, in the sandbox."""
+
+    slug = "pay-invoice"
+    title = "Pay"
+    verb = "Pay it"
+    permission = "can_settle_invoice"
+    needs = ("invoice",)
+    sandbox_only = True
+
+    @property
+    def heading(self) -> str:
+        """Which invoice."""
+        return f"Pay invoice {self.target.invoice}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What is paid."""
+        invoice = Invoice.objects.get(pk=self._invoice().pk)
+        if invoice.status != Invoice.Status.OPEN:
+            raise InvalidRequest(f"This invoice is {invoice.get_status_display().lower()}.")
+        return Preview(
+            sentences=["The invoice counts as paid by the customer on its page; what waited for it goes on."],
+            movements=[Movement(f"Invoice {invoice}", f"open, {money(invoice.total, invoice.currency)}", "paid")],
+            undo="Grant a credit, or refund it at the processor.",
+            state=(invoice.status, invoice.total),
+        )
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Pay it."""
+        invoice = self._invoice()
+        payments.pay_open_invoice(self.target.customer, at=self.target.at, invoice=invoice)
+        return f"Invoice {invoice} is paid."
+
+    def _invoice(self) -> Invoice:
+        if self.target.invoice is None:
+            raise InvalidRequest("Say which invoice.")
+        return self.target.invoice

@@ -1,0 +1,150 @@
+"""The one page behind all actions: questions, then what will happen, then the reason and the doing of it."""
+
+import secrets
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.views import View
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing.admin import journal
+from billing.admin.actions.base import REGISTRY, ROWS, Action, Preview, Target, allowed
+from billing.services import queue
+from config import clock
+from config.admin import actor
+from config.errors import DomainError
+from entities.models import Customer
+
+MOVED = "Things have moved since you looked. Below is what would happen now; nothing was done yet."
+BUSY = "Another change of this customer is still under way. Wait a moment and try again; nothing was done."
+
+
+class ReasonForm(forms.Form):
+    """Why it is done."""
+
+    reason = forms.CharField(
+        max_length=400,
+        label="Why?",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "For the next person who wonders"}),
+    )
+
+
+class Act(View):
+    """GET asks and shows, POST with a reason does; nothing else changes anything."""
+
+    admin_site: Any = None
+
+    def get(self, request: HttpRequest, slug: str, customer: int) -> HttpResponse:
+        """The questions; where there are none, what will happen."""
+        action = self._action(request, slug, customer)
+        form = action.form()
+        if form.fields:
+            return self._page(request, action, form)
+        return self._previewed(request, action, form, values={})
+
+    def post(self, request: HttpRequest, slug: str, customer: int) -> HttpResponse:
+        """What will happen, or, confirmed, the doing of it."""
+        action = self._action(request, slug, customer)
+        form = action.form(request.POST)
+        if not form.is_valid():
+            return self._page(request, action, form)
+        if "confirm" not in request.POST:
+            return self._previewed(request, action, form, values=form.cleaned_data)
+        reason = ReasonForm(request.POST)
+        if not reason.is_valid():
+            return self._previewed(request, action, form, values=form.cleaned_data, reason=reason)
+        return self._confirmed(request, action, form, reason)
+
+    def _confirmed(self, request: HttpRequest, action: Action, form: forms.Form, reason: ReasonForm) -> HttpResponse:
+        values, why = form.cleaned_data, reason.cleaned_data["reason"]
+        request_id = f"admin-{secrets.token_hex(8)}"
+        try:
+            with queue.customer(action.target.customer):
+                preview = action.preview(values)
+                if preview.fingerprint() != request.POST.get("fingerprint"):
+                    messages.warning(request, MOVED)
+                    return self._page(request, action, form, preview=preview, reason=reason)
+                done = action.run(values, actor(request, request_id), why)
+        except DomainError as refusal:
+            return self._page(request, action, form, refusal=refusal.message)
+        except OperationalError as busy:
+            if "lock" not in str(busy):
+                raise
+            return self._page(request, action, form, refusal=BUSY)
+        target, title = action.target, action.heading
+        journal.write(request, target, title=title, reason=why, preview=preview, request_id=request_id)
+        messages.success(request, f"{done} To undo: {preview.undo}" if preview.undo else done)
+        return redirect(action.page_after())
+
+    def _previewed(
+        self,
+        request: HttpRequest,
+        action: Action,
+        form: forms.Form,
+        *,
+        values: dict[str, Any],
+        reason: ReasonForm | None = None,
+    ) -> HttpResponse:
+        try:
+            preview = action.preview(values)
+        except DomainError as refusal:
+            return self._page(request, action, form, refusal=refusal.message)
+        return self._page(request, action, form, preview=preview, reason=reason)
+
+    def _page(
+        self,
+        request: HttpRequest,
+        action: Action,
+        form: forms.Form,
+        *,
+        preview: Preview | None = None,
+        reason: ReasonForm | None = None,
+        refusal: str = "",
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": action.heading,
+            "action": action,
+            "form": form,
+            "preview": preview,
+            "fingerprint": preview.fingerprint() if preview else "",
+            "reason": reason or ReasonForm(),
+            "refusal": refusal,
+        }
+        status = 409 if refusal else 200
+        return TemplateResponse(request, "billing/action.html", context, status=status)
+
+    def _action(self, request: HttpRequest, slug: str, customer_pk: int) -> Action:
+        kind = REGISTRY.get(slug)
+        if kind is None:
+            raise Http404(f"There is no action {slug}.")
+        if not allowed(request.user, kind):
+            raise PermissionDenied
+        return kind(self._target(request, kind, customer_pk))
+
+    def _target(self, request: HttpRequest, kind: type[Action], customer_pk: int) -> Target:
+        customer = get_object_or_404(Customer, pk=customer_pk)
+        rows: dict[str, Any] = {}
+        for name, model in ROWS.items():
+            given = request.GET.get(name, "")
+            if not given and name in kind.needs:
+                raise Http404(f"{kind.title} needs {name}.")
+            if given:
+                if not given.isdecimal() or len(given) > 18:
+                    raise Http404(f"{name} is no number.")
+                rows[name] = get_object_or_404(model, pk=int(given), **_of(name, customer))
+        for name in ("subscription", "balance", "hold", "invoice"):
+            if name in rows and rows[name].entity_id is not None and "entity" not in rows:
+                rows["entity"] = rows[name].entity
+        wall = clock.now()
+        return Target(customer=customer, at=customer.now(wall), wall=wall, **rows)
+
+
+def _of(name: str, customer: Customer) -> dict[str, Any]:
+    return {"customer_id": customer.pk} if name == "entry" else {"customer": customer}

@@ -1,0 +1,107 @@
+"""Balances, each as its ledger: the number on top is the sum of the entries below."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.decorators import display
+
+from billing.admin.actions import base
+from billing.admin.actions.balances import is_undoable
+from billing.admin.bars import bars
+from billing.models import Balance, LedgerEntry
+from billing.templatetags.shown import quantity
+from config import clock
+from config.admin import ReadOnlyAdmin
+
+PER_PAGE = 50
+COLUMNS = ("granted", "usage", "held", "expired")
+
+
+@admin.register(Balance)
+class BalanceAdmin(ReadOnlyAdmin):
+    """Changed by actions only, each with an entry."""
+
+    list_display = ("feature", "holder", "customer", "level", "left", "next_reset_at", "expires_at", "is_live")
+    list_display_links = ("feature", "holder")
+    list_select_related = ("feature", "customer", "entity")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), "level", "feature")
+    search_fields = ("=public_id", "=customer__external_id", "=entity__external_id")
+    search_help_text = "Exact id of the balance, the customer or the entity"
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Balance]:
+        """With names."""
+        rows: QuerySet[Balance] = super().get_queryset(request)
+        return rows.select_related("feature", "customer", "entity", "subscription__plan", "item")
+
+    @display(description="Holder")
+    def holder(self, balance: Balance) -> str:
+        """Whose it is."""
+        return str(balance.entity) if balance.entity else "shared"
+
+    @display(description="Left")
+    def left(self, balance: Balance) -> str:
+        """Of what is granted."""
+        return "unlimited" if balance.unlimited else f"{quantity(balance.remaining)} of {quantity(balance.granted)}"
+
+    @display(description="Status", label={"Live": "success", "Ended": "warning"})
+    def is_live(self, balance: Balance) -> str:
+        """Does it count?"""
+        return "Live" if balance.ended_at is None else "Ended"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The balance and its ledger."""
+        balance = self.get_object(request, object_id)
+        if balance is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, balance):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "title": str(balance), **page(request, balance)}
+        return TemplateResponse(request, "billing/balance.html", context)
+
+
+def page(request: HttpRequest, balance: Balance) -> dict[str, Any]:
+    """The sums, and a page of entries found by keyset."""
+    entries = LedgerEntry.objects.filter(balance=balance)
+    sums = entries.aggregate(**{name: Sum(name) for name in COLUMNS})
+    asked = request.GET.get("before", "")
+    shown = entries.filter(pk__lt=int(asked)) if asked.isdecimal() and len(asked) < 19 else entries
+    rows = list(shown.order_by("-pk")[: PER_PAGE + 1])
+    undone = {_undone(row) for row in rows}
+    live = balance.ended_at is None
+    slugs = ["adjust", "refill", *([] if balance.item_id or balance.rolled_over_from_id else ["end-balance"])]
+    can_undo = live and base.allowed(request.user, base.REGISTRY["undo"])
+    is_count = balance.feature.is_allocated
+    return {
+        "balance": balance,
+        "customer": balance.customer,
+        "at": balance.customer.now(clock.now()),
+        "bar": bars([balance])[0],
+        "columns": [(name, getattr(balance, name), sums[name] or 0) for name in COLUMNS],
+        "adds_up": all((sums[name] or 0) == getattr(balance, name) for name in COLUMNS),
+        "entries": [
+            (
+                row,
+                base.link("undo", balance.customer, balance=balance, entry=row)
+                if can_undo and is_undoable(row) and row.pk not in undone
+                else "",
+            )
+            for row in rows[:PER_PAGE]
+        ],
+        "next_before": rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else 0,
+        "buttons": base.buttons(request.user, balance.customer, *slugs, balance=balance)
+        if live and not is_count and not balance.unlimited
+        else [],
+    }
+
+
+def _undone(entry: LedgerEntry) -> int:
+    """Which entry this one undid; 0 for none."""
+    number = entry.reason.removeprefix("Undoes entry ").partition(":")[0]
+    return int(number) if number != entry.reason and number.isdecimal() else 0

@@ -1,0 +1,65 @@
+"""Bars over time as inline SVG: nothing to load, readable without colours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from billing.templatetags.shown import quantity
+
+WIDTH, HEIGHT, FLOOR = 640, 150, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A bar: where it stands, how high it is, and what it says."""
+
+    x: str
+    y: str
+    width: str
+    height: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing; `most` is the value of the highest bar."""
+
+    title: str
+    columns: list[Column]
+    first: str
+    last: str
+    most: str
+    total: str
+
+    @property
+    def view_box(self) -> str:
+        return f"0 0 {WIDTH} {HEIGHT}"
+
+
+def days(title: str, values: dict[date, Decimal], *, until: date, count: int = 30) -> Chart:
+    """The last `count` days, those without a value included."""
+    shown = [until - timedelta(days=back) for back in range(count - 1, -1, -1)]
+    labelled = [(f"{day:%-d %b}", values.get(day, Decimal(0))) for day in shown]
+    return bars(title, labelled)
+
+
+def bars(title: str, values: Sequence[tuple[str, Decimal]]) -> Chart:
+    """Labelled values side by side; what is below 0 is drawn as 0 and told in its title."""
+    most = max((value for _, value in values), default=Decimal(0))
+    step = Decimal(WIDTH) / max(len(values), 1)
+    columns = []
+    for index, (label, value) in enumerate(values):
+        height = max(value, Decimal(0)) / most * (FLOOR - 18) if most > 0 else Decimal(0)
+        columns.append(
+            Column(
+                x=f"{step * index + step / 10:.2f}",
+                y=f"{FLOOR - height:.2f}",
+                width=f"{step * 8 / 10:.2f}",
+                height=f"{height:.2f}",
+                title=f"{label}: {quantity(value)}",
+            )
+        )
+    total = sum((value for _, value in values), Decimal(0))
+    first, last = (values[0][0], values[-1][0]) if values else ("", "")
+    return Chart(title, columns, first, last, quantity(most), quantity(total))

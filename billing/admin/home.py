@@ -1,0 +1,204 @@
+"""The first page: what needs a person, then how things go. Every statement is bounded."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import TruncDate, TruncMonth
+from django.http import HttpRequest
+from django.urls import reverse
+
+from billing.admin import charts
+from billing.models import (
+    Balance,
+    Hold,
+    Invoice,
+    InvoiceLine,
+    LedgerEntry,
+    Operation,
+    ProcessorEvent,
+    Subscription,
+    UsageEvent,
+)
+from billing.templatetags.shown import money, quantity
+from config import clock
+from config.access.models import ApiKey
+from entities.models import Customer, Entity
+from plans.models import Feature, Plan
+
+MOST = 1000
+NEWEST_EVENTS = 200_000
+NEWEST_ENTRIES = 2_000
+PATIENCE = timedelta(hours=1)
+FORGOTTEN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that waits for a person."""
+
+    text: str
+    url: str
+    is_urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number."""
+
+    label: str
+    value: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do first in an empty deployment."""
+
+    text: str
+    url: str
+    is_done: bool
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the home page shows to those who may see billing."""
+    if not request.user.has_perm("entities.view_customer"):
+        return context
+    now = clock.now()
+    steps = _steps()
+    context |= {
+        "needs": list(_needs(now)),
+        "out": _blocked(now),
+        "tiles": _tiles(now),
+        "revenue": _revenue(now),
+        "plans": _revenue_by_plan(now),
+        "usage": _usage(now),
+        "steps": [] if all(step.is_done for step in steps) else steps,
+    }
+    return context
+
+
+def _count(rows: Any) -> int:
+    return int(rows.order_by()[:MOST].count())
+
+
+def _shown(count: int) -> str:
+    return f"{MOST} or more" if count >= MOST else quantity(count)
+
+
+def _needs(now: datetime) -> Iterable[Need]:
+    unpaid = Invoice.objects.payable()
+    if count := _count(unpaid):
+        owed = unpaid.values("currency").annotate(sum=Sum("total")).order_by("currency")
+        sums = " and ".join(money(row["sum"], row["currency"]) for row in owed)
+        noun = "invoice is" if count == 1 else "invoices are"
+        url = f"{reverse('admin:billing_invoice_changelist')}?status__exact=open"
+        yield Need(f"{_shown(count)} {noun} unpaid: {sums}", url, True)
+    if count := _count(Subscription.objects.filter(status=Subscription.Status.PAST_DUE)):
+        noun = "plan is" if count == 1 else "plans are"
+        url = f"{reverse('admin:billing_subscription_changelist')}?status__exact=past_due"
+        yield Need(f"{_shown(count)} {noun} past due", url, True)
+    pending = Operation.objects.filter(status=Operation.Status.PENDING, customer__clock_at=None, at__lt=now - PATIENCE)
+    if count := _count(pending):
+        url = f"{reverse('admin:billing_operation_changelist')}?status__exact=pending"
+        yield Need(f"{_shown(count)} billing changes were begun and not finished. Does run_due run?", url, True)
+    stuck = Hold.objects.filter(status=Hold.Status.HELD).filter(
+        Q(expires_at__lt=now - PATIENCE, customer__clock_at=None) | Q(expires_at=None, created_at__lt=now - FORGOTTEN)
+    )
+    if count := _count(stuck):
+        noun = "hold is" if count == 1 else "holds are"
+        yield Need(
+            f"{_shown(count)} {noun} stuck", f"{reverse('admin:billing_hold_changelist')}?status__exact=held", False
+        )
+    late = Balance.objects.due(now - PATIENCE).filter(customer__clock_at=None)
+    if count := _count(late):
+        noun = "balance is" if count == 1 else "balances are"
+        text = f"{_shown(count)} {noun} more than an hour late for a reset. Does run_due run?"
+        yield Need(text, reverse("admin:billing_balance_changelist"), False)
+    if count := _count(ProcessorEvent.objects.filter(status=ProcessorEvent.Status.FAILED)):
+        noun = "event" if count == 1 else "events"
+        url = f"{reverse('admin:billing_processorevent_changelist')}?status__exact=failed"
+        yield Need(f"{_shown(count)} {noun} of the payment processor failed", url, True)
+
+
+def _blocked(now: datetime) -> list[Balance]:
+    """Of those in use lately, the ones that have nothing left; pools that may help are not looked at."""
+    lately = LedgerEntry.objects.order_by("-pk").values("balance_id")[:NEWEST_ENTRIES]
+    rows = (
+        Balance.objects.live(now)
+        .filter(pk__in=lately, unlimited=False, allows_overage=False, feature__consumable=True)
+        .filter(customer__deleted_at=None, granted__lte=F("usage") + F("held") + F("expired"), granted__gt=0)
+    )
+    return list(rows.select_related("feature", "entity", "customer").order_by("-pk")[:8])
+
+
+def _tiles(now: datetime) -> list[Tile]:
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    customers = Customer.objects.live().order_by()[:10_000].count()
+    entities = Entity.objects.live().order_by()[:100_000].count()
+    billed = Invoice.objects.filter(is_internal=False, created_at__gte=month, created_at__lte=now)
+    total = billed.exclude(status=Invoice.Status.VOID).aggregate(sum=Sum("total"))["sum"] or Decimal(0)
+    return [
+        Tile("Customers", quantity(customers), reverse("admin:entities_customer_changelist")),
+        Tile("Seats, workspaces …", quantity(entities), reverse("admin:entities_entity_changelist")),
+        Tile("Plans on sale", quantity(Plan.objects.live().count()), reverse("admin:plans_plan_changelist")),
+        Tile(f"Billed in {month:%B}", money(total, settings.CURRENCY), reverse("admin:billing_invoice_changelist")),
+    ]
+
+
+def _revenue(now: datetime) -> charts.Chart:
+    """What was billed in each of the last twelve months."""
+    months = _months(now)
+    rows = (
+        Invoice.objects.filter(is_internal=False, created_at__gte=months[0], created_at__lte=now)
+        .exclude(status=Invoice.Status.VOID)
+        .annotate(month=TruncMonth("created_at"))
+        .values_list("month")
+        .annotate(sum=Sum("total"))
+        .order_by()
+    )
+    found = {(month.year, month.month): total for month, total in rows}
+    values = [(f"{month:%b %Y}", found.get((month.year, month.month), Decimal(0))) for month in months]
+    return charts.bars(f"Billed by month, {settings.CURRENCY.upper()}", values)
+
+
+def _months(now: datetime) -> list[datetime]:
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    numbers = [first.year * 12 + first.month - 1 - back for back in range(11, -1, -1)]
+    return [first.replace(year=number // 12, month=number % 12 + 1) for number in numbers]
+
+
+def _revenue_by_plan(now: datetime) -> list[tuple[str, str, int]]:
+    """This month's lines by plan: name, sum, number of lines."""
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    lines = InvoiceLine.objects.filter(
+        invoice__is_internal=False, invoice__created_at__gte=month, invoice__created_at__lte=now
+    ).exclude(invoice__status=Invoice.Status.VOID)
+    rows = lines.values_list("plan__name").annotate(sum=Sum("amount"), count=Count("pk")).order_by("-sum")[:8]
+    return [(name or "Other", money(total, settings.CURRENCY), count) for name, total, count in rows]
+
+
+def _usage(now: datetime) -> charts.Chart:
+    """Tracks per day, from the newest events."""
+    since = (now - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0)
+    newest = UsageEvent.objects.filter(at__gte=since, at__lte=now).order_by("-at", "-pk").values("pk")[:NEWEST_EVENTS]
+    rows = UsageEvent.objects.filter(pk__in=newest).annotate(day=TruncDate("at")).values_list("day")
+    found: dict[date, Decimal] = {day: Decimal(count) for day, count in rows.annotate(count=Count("pk")).order_by()}
+    return charts.days("Tracks per day", found, until=now.date())
+
+
+def _steps() -> list[Step]:
+    return [
+        Step(
+            "Define a feature: seats, summaries, requests …",
+            reverse("admin:plans_feature_add"),
+            Feature.objects.exists(),
+        ),
+        Step("Make a plan that grants it", reverse("admin:plans_plan_add"), Plan.objects.exists()),
+        Step("Add a customer", reverse("admin:entities_customer_add"), Customer.objects.exists()),
+        Step("Make an API key for your application", reverse("admin:access_apikey_add"), ApiKey.objects.exists()),
+    ]

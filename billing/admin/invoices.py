@@ -1,0 +1,72 @@
+"""Invoices, with their lines by seat or workspace."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.decorators import display
+
+from billing.admin.actions import base
+from billing.models import Invoice
+from billing.templatetags.shown import money
+from config.admin import ReadOnlyAdmin
+
+TONES = {"Paid": "success", "Open": "danger", "Draft": "info", "Void": "warning", "Uncollectible": "danger"}
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnlyAdmin):
+    """Written by billing only."""
+
+    list_display = ("shown_number", "customer", "entity", "shown_total", "state", "cause", "created_at")
+    list_select_related = ("customer", "entity")
+    list_filter = ("status", "cause")
+    search_fields = ("=number", "=customer__external_id", "=processor_id")
+    search_help_text = "Exact invoice number, customer id, or id at the processor"
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
+        """Without those that are kept for their lines only."""
+        rows: QuerySet[Invoice] = super().get_queryset(request).filter(is_internal=False)
+        return rows.select_related("customer", "entity", "operation")
+
+    @display(description="Number", ordering="number")
+    def shown_number(self, invoice: Invoice) -> str:
+        """A draft has none."""
+        return invoice.number or "Draft"
+
+    @display(description="Total", ordering="total")
+    def shown_total(self, invoice: Invoice) -> str:
+        """With its currency."""
+        return money(invoice.total, invoice.currency)
+
+    @display(description="Status", ordering="status", label=TONES)
+    def state(self, invoice: Invoice) -> str:
+        """In words."""
+        return invoice.get_status_display()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The invoice as finance reads it."""
+        invoice = self.get_object(request, object_id)
+        if invoice is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, invoice):
+            raise PermissionDenied
+        lines: dict[Any, list[Any]] = {}
+        for line in invoice.lines.select_related("plan", "feature", "entity"):
+            lines.setdefault(line.entity or invoice.customer, []).append(line)
+        is_open = invoice.status == Invoice.Status.OPEN
+        slugs = ("pay-invoice",) if is_open else ()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Invoice {invoice.number or 'in draft'}",
+            "invoice": invoice,
+            "groups": [(holder, rows, sum(row.amount for row in rows)) for holder, rows in lines.items()],
+            "buttons": base.buttons(request.user, invoice.customer, *slugs, invoice=invoice),
+        }
+        return TemplateResponse(request, "billing/invoice.html", context)

@@ -1,0 +1,191 @@
+"""What was written down and is never edited: ledger, events, holds, operations, the processor's events."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from unfold.decorators import display
+
+from billing.admin import journal
+from billing.admin.actions import base
+from billing.admin.timeline import describe
+from billing.models import Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
+from billing.templatetags.shown import quantity
+from config.admin import ReadOnlyAdmin
+
+STATES = {
+    "Written down, not yet carried out": "warning",
+    "Waits for the customer to pay or authenticate": "info",
+    "Done": "success",
+    "Failed, nothing changed": "danger",
+    "Expired, nothing changed": "warning",
+    "Received": "info",
+    "Processed": "success",
+    "Failed": "danger",
+    "Ignored": "warning",
+    "Held": "info",
+    "Confirmed": "success",
+    "Released": "warning",
+    "Expired": "warning",
+}
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(ReadOnlyAdmin):
+    """Every change of every balance."""
+
+    list_display = ("at", "feature", "holder", "what", "reason", "actor")
+    list_select_related = ("balance__feature", "balance__entity", "balance__customer")
+    list_filter = ("kind",)
+    search_fields = ("=actor", "=request_id")
+    search_help_text = "Exact actor (staff:anna, key:sl_test_…) or request id"
+    ordering = ("-id",)
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
+        """With names."""
+        rows: QuerySet[LedgerEntry] = super().get_queryset(request)
+        return rows.select_related(*self.list_select_related)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """A customer's page leads here."""
+        return lookup in ("customer_id", "balance__id__exact", "event_id", "operation_id")
+
+    @display(description="Feature")
+    def feature(self, entry: LedgerEntry) -> str:
+        """Of the balance."""
+        return str(entry.balance.feature)
+
+    @display(description="Whose")
+    def holder(self, entry: LedgerEntry) -> str:
+        """Customer, and entity."""
+        balance = entry.balance
+        return f"{balance.customer} / {balance.entity}" if balance.entity else str(balance.customer)
+
+    @display(description="What")
+    def what(self, entry: LedgerEntry) -> str:
+        """The deltas."""
+        return describe(entry)
+
+
+@admin.register(UsageEvent)
+class UsageEventAdmin(ReadOnlyAdmin):
+    """What applications reported."""
+
+    list_display = ("at", "feature", "shown_value", "customer", "entity", "event_name", "actor")
+    list_select_related = ("feature", "customer", "entity")
+    list_filter = ("feature",)
+    search_fields = ("=customer__external_id", "=entity__external_id", "=request_id")
+    search_help_text = "Exact id of the customer, the entity or the request"
+    ordering = ("-at", "-id")
+    sortable_by = ()
+
+    @display(description="Value")
+    def shown_value(self, event: UsageEvent) -> str:
+        """As reported."""
+        return quantity(event.value)
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyAdmin):
+    """Quantities set aside."""
+
+    list_display = ("lock_id", "feature", "shown_value", "customer", "entity", "state", "created_at", "expires_at")
+    list_select_related = ("feature", "customer", "entity")
+    list_filter = ("status", "feature")
+    search_fields = ("=lock_id", "=customer__external_id")
+    search_help_text = "Exact lock id or customer id"
+    ordering = ("-id",)
+    readonly_fields = ("settle",)
+
+    @display(description="Value")
+    def shown_value(self, hold: Hold) -> str:
+        """As asked for."""
+        return quantity(hold.value)
+
+    @display(description="Status", ordering="status", label=STATES)
+    def state(self, hold: Hold) -> str:
+        """In words."""
+        return hold.get_status_display()
+
+    @display(description="Settle")
+    def settle(self, hold: Hold) -> str:
+        """A way to the action."""
+        if hold.status != Hold.Status.HELD:
+            return "It is settled."
+        url = base.link("finalize-hold", hold.customer, hold=hold)
+        return format_html('<a class="sl-button" href="{}">Release or confirm it</a>', url)
+
+
+@admin.register(Operation)
+class OperationAdmin(ReadOnlyAdmin):
+    """Billing changes, in progress or done."""
+
+    list_display = ("at", "kind", "customer", "entity", "state", "actor", "reason")
+    list_select_related = ("customer", "entity")
+    list_filter = ("status", "kind")
+    search_fields = ("=customer__external_id", "=actor", "=request_id")
+    search_help_text = "Exact customer id, actor or request id"
+    ordering = ("-id",)
+
+    @display(description="Status", ordering="status", label=STATES)
+    def state(self, operation: Operation) -> str:
+        """In words."""
+        return operation.get_status_display()
+
+
+@admin.register(ProcessorEvent)
+class ProcessorEventAdmin(ReadOnlyAdmin):
+    """What the payment processor sent."""
+
+    list_display = ("received_at", "type", "event_id", "state", "attempts", "error")
+    list_filter = ("status", "type")
+    search_fields = ("=event_id", "=type")
+    search_help_text = "Exact event id or type"
+    ordering = ("-id",)
+
+    @display(description="Status", ordering="status", label=STATES)
+    def state(self, event: ProcessorEvent) -> str:
+        """In words."""
+        return event.get_status_display()
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyAdmin):
+    """What staff did in the admin, and why."""
+
+    list_display = ("action_time", "user", "about", "what", "why")
+    list_select_related = ("user", "content_type")
+    list_filter = ("action_flag", ("user", admin.RelatedOnlyFieldListFilter))
+    search_fields = ("object_repr", "=user__username", "change_message")
+    ordering = ("-id",)
+    fields = ("action_time", "user", "about", "what", "why", "shown")
+    readonly_fields = ("about", "what", "why", "shown")
+
+    @display(description="About")
+    def about(self, entry: LogEntry) -> str:
+        """What it was done to."""
+        return entry.object_repr
+
+    @display(description="What")
+    def what(self, entry: LogEntry) -> str:
+        """In words."""
+        done = journal.told(entry)
+        return done.title if done else entry.get_change_message()
+
+    @display(description="Why")
+    def why(self, entry: LogEntry) -> str:
+        """The reason given."""
+        done = journal.told(entry)
+        return done.reason if done else "–"
+
+    @display(description="What was shown before")
+    def shown(self, entry: LogEntry) -> str:
+        """The preview."""
+        done = journal.told(entry)
+        lines = [(line,) for line in done.what] if done else [(json.dumps(entry.change_message),)]
+        return format_html("<ul class='sl-list'>{}</ul>", format_html_join("", "<li>{}</li>", lines))

@@ -1,0 +1,99 @@
+"""Subscriptions: who is on which plan, with the terms copied at the time."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.decorators import display
+
+from billing.admin.actions import base
+from billing.admin.bars import bars
+from billing.models import Balance, InvoiceLine, Subscription
+from config.admin import ReadOnlyAdmin
+from plans import wording
+
+TONES = {"Active": "success", "Past due": "danger", "Scheduled": "info", "Ended": "warning", "Paused": "warning"}
+
+
+class LiveFilter(admin.SimpleListFilter):
+    """Those that grant something now, or will."""
+
+    title = "holding"
+    parameter_name = "live"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Two kinds."""
+        return [("yes", "Live or scheduled"), ("no", "Ended or paused")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
+        """As asked for."""
+        live = Subscription.objects.current_or_scheduled().values("pk")
+        if self.value() == "yes":
+            return queryset.filter(pk__in=live)
+        return queryset.exclude(pk__in=live) if self.value() == "no" else queryset
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    """Changed on the pages of customers and entities."""
+
+    list_display = ("plan", "holder", "customer", "state", "started_at", "current_period_end", "ends_at")
+    list_display_links = ("plan", "holder")
+    list_select_related = ("plan", "customer", "entity")
+    list_filter = (LiveFilter, "status", "is_paid", "is_add_on", ("plan", admin.RelatedOnlyFieldListFilter))
+    search_fields = ("public_id", "=customer__external_id", "=entity__external_id", "=processor_subscription_id")
+    search_help_text = "Exact id of the subscription, the customer, the entity, or the id at the processor"
+    ordering = ("-id",)
+
+    @display(description="Holder")
+    def holder(self, subscription: Subscription) -> str:
+        """The scope."""
+        return str(subscription.entity) if subscription.entity else "the customer itself"
+
+    @display(description="Status", ordering="status", label=TONES)
+    def state(self, subscription: Subscription) -> str:
+        """In words."""
+        return subscription.get_status_display()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """What is held, on which terms, and what it has cost."""
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        items = row.items.select_related("feature", "entity_feature")
+        balances = Balance.objects.filter(subscription=row, ended_at=None).select_related("feature")
+        lines = InvoiceLine.objects.filter(subscription=row, invoice__is_internal=False).select_related("invoice")
+        slug = "uncancel-plan" if row.ends_at is not None else "cancel-plan"
+        is_over = row.status == Subscription.Status.EXPIRED
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(row),
+            "row": row,
+            "customer": row.customer,
+            "terms": [_sentence(item) for item in items],
+            "bars": bars(balances.order_by("feature__name", "pk")),
+            "lines": lines.order_by("-invoice_id", "position")[:30],
+            "buttons": [] if is_over else base.buttons(request.user, row.customer, slug, subscription=row),
+        }
+        return TemplateResponse(request, "billing/subscription.html", context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        """With names."""
+        rows: QuerySet[Subscription] = super().get_queryset(request).select_related("plan", "customer", "entity")
+        return rows
+
+
+def _sentence(item: Any) -> str:
+    first, then = wording.item(item, settings.CURRENCY)
+    text = f"{first} for each of its {item.entity_feature}" if item.entity_feature else first
+    if item.reset_interval:
+        text += f", {wording.every(item.reset_interval, item.reset_interval_count)}"
+    return f"{text}, {then}" if then else text

@@ -1,0 +1,82 @@
+"""Everything that happened to a customer or entity, newest first: ledger, operations, invoices, and what staff did."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+
+from billing.admin import journal
+from billing.models import Invoice, LedgerEntry, Operation
+from billing.templatetags.shown import money, signed
+from entities.models import Customer, Entity
+
+MOST = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of the timeline."""
+
+    at: datetime
+    text: str
+    detail: str
+    who: str
+    url: str = ""
+
+
+def of(row: Customer | Entity) -> list[Happening]:
+    """The newest of each kind, together; four statements."""
+    found = [*_entries(row), *_operations(row), *_invoices(row), *_done(row)]
+    return sorted(found, key=lambda happening: happening.at, reverse=True)[:MOST]
+
+
+def describe(entry: LedgerEntry) -> str:
+    """`Used: +5 used`, `Granted: +50 granted`."""
+    parts = [
+        f"{signed(value)} {name}"
+        for name, value in (
+            ("granted", entry.granted),
+            ("used", entry.usage),
+            ("held", entry.held),
+            ("expired", entry.expired),
+        )
+        if value
+    ]
+    return f"{entry.get_kind_display()}: {', '.join(parts)}" if parts else entry.get_kind_display()
+
+
+def _entries(row: Customer | Entity) -> Iterable[Happening]:
+    entries = LedgerEntry.objects.select_related("balance__feature", "balance__entity")
+    about = {"customer_id": row.pk} if isinstance(row, Customer) else {"balance__entity": row.pk}
+    entries = entries.filter(**about)
+    for entry in entries.order_by("-pk")[:MOST]:
+        holder = f" · {entry.balance.entity}" if isinstance(row, Customer) and entry.balance.entity else ""
+        url = reverse("admin:billing_balance_change", args=[entry.balance_id])
+        yield Happening(entry.at, f"{entry.balance.feature}{holder}. {describe(entry)}", entry.reason, entry.actor, url)
+
+
+def _operations(row: Customer | Entity) -> Iterable[Happening]:
+    operations = Operation.objects.filter(**_about(row)).select_related("entity")
+    for operation in operations.order_by("-pk")[:MOST]:
+        plan = operation.request.get("plan") or ""
+        holder = f" · {operation.entity}" if isinstance(row, Customer) and operation.entity else ""
+        text = f"{operation.get_kind_display()} {plan}".strip() + f"{holder}. {operation.get_status_display()}"
+        url = reverse("admin:billing_operation_change", args=[operation.pk])
+        yield Happening(operation.at, text, operation.reason, operation.actor, url)
+
+
+def _invoices(row: Customer | Entity) -> Iterable[Happening]:
+    for invoice in Invoice.objects.filter(**_about(row)).shown()[:MOST]:
+        text = f"Invoice {invoice}: {money(invoice.total, invoice.currency)}. {invoice.get_status_display()}"
+        url = reverse("admin:billing_invoice_change", args=[invoice.pk])
+        yield Happening(invoice.created_at, text, invoice.get_cause_display(), "", url)
+
+
+def _done(row: Customer | Entity) -> Iterable[Happening]:
+    for done in journal.read(row, limit=MOST):
+        yield Happening(done.at, done.title, done.reason, f"staff:{done.staff}")
+
+
+def _about(row: Customer | Entity) -> dict[str, Customer | Entity]:
+    return {"customer": row} if isinstance(row, Customer) else {"entity": row}

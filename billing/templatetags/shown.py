@@ -1,0 +1,73 @@
+"""Quantities, money and times as staff read them."""
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from plans import wording
+
+register = template.Library()
+
+MINUS = "\N{MINUS SIGN}"
+CENT = Decimal("0.01")
+
+
+@register.filter
+def quantity(value: Decimal | int | None) -> str:
+    """10,000 or 0.5; an en dash for nothing."""
+    if value is None:
+        return "–"
+    number = Decimal(value)
+    return f"{MINUS if number < 0 else ''}{wording.number(abs(number))}"
+
+
+@register.filter
+def signed(value: Decimal) -> str:
+    """+5, −3; empty for nothing."""
+    if not value:
+        return ""
+    return f"+{quantity(value)}" if value > 0 else quantity(value)
+
+
+@register.filter
+def money(value: Decimal | None, currency: str = "") -> str:
+    """$30.00, −€4.52; in the deployment's currency unless another is given."""
+    if value is None:
+        return "–"
+    amount = Decimal(value)
+    cents = abs(amount).quantize(CENT, ROUND_HALF_UP)
+    shown = wording.money(cents, (currency or settings.CURRENCY).lower())
+    if "." not in shown:
+        shown += ".00"
+    return f"{MINUS if amount < 0 and cents else ''}{shown}"
+
+
+@register.filter
+def moment(value: datetime | None, form: str = "%-d %b %Y, %H:%M") -> SafeString | str:
+    """A time in UTC; the whole of it on hover."""
+    if value is None:
+        return "–"
+    at = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        at.isoformat(),
+        at.strftime("%A, %-d %B %Y, %H:%M:%S"),
+        at.strftime(form),
+    )
+
+
+@register.filter
+def day(value: datetime | None) -> SafeString | str:
+    """The day of a time in UTC; the whole of it on hover."""
+    return moment(value, "%-d %b %Y")
+
+
+@register.filter
+def of(mapping: Any, key: Any) -> Any:
+    """The value of a mapping under a key that a template has in a variable."""
+    return mapping.get(key)

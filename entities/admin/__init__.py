@@ -1,0 +1,3 @@
+from entities.admin import customers, members
+
+__all__ = ["customers", "members"]

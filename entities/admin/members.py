@@ -1,0 +1,126 @@
+"""Entities: the list, and the page of one seat, user, workspace or project."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import TruncDate
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.decorators import display
+
+from billing.admin import charts, timeline, verdicts
+from billing.admin.actions import base, outcomes
+from billing.admin.bars import bars
+from billing.models import Balance, Subscription, UsageEvent
+from billing.services import cycles, subscriptions
+from config import clock
+from config.admin import ReadOnlyAdmin
+from entities.admin.customers import ways
+from entities.models import Entity
+from entities.subject import Subject
+from plans.models import Feature
+
+ACTIONS = ("attach-plan", "grant", "rename", "remove-seat")
+MOST_VERDICTS = 6
+
+
+@admin.register(Entity)
+class EntityAdmin(ReadOnlyAdmin):
+    """Seats, users, workspaces, projects; added on their customer's page."""
+
+    list_display = ("external_id", "name", "customer_link", "feature", "created_at", "status")
+    list_display_links = ("external_id", "name")
+    list_select_related = ("customer", "feature")
+    list_filter = (("deleted_at", admin.EmptyFieldListFilter), "feature")
+    search_fields = ("external_id", "name", "=customer__external_id")
+    search_help_text = "Entity id or name, or the exact id of a customer"
+    ordering = ("-id",)
+
+    @display(description="Customer", ordering="customer__external_id")
+    def customer_link(self, entity: Entity) -> str:
+        """Whose it is."""
+        return str(entity.customer)
+
+    @display(description="Status", label={"Live": "success", "Removed": "warning"})
+    def status(self, entity: Entity) -> str:
+        """Is it there?"""
+        return "Live" if entity.deleted_at is None else "Removed"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Everything about one entity."""
+        entity = self.get_object(request, object_id)
+        if entity is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, entity):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "title": str(entity), **page(request, entity)}
+        return TemplateResponse(request, "entities/entity.html", context)
+
+
+def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:
+    """What the entity's page shows."""
+    customer = entity.customer
+    wall = clock.now()
+    at = customer.now(wall)
+    mine = Balance.objects.filter(entity=entity).select_related("feature", "subscription__plan")
+    live = [row for row in mine.filter(ended_at=None).order_by("feature__name", "pk") if not _is_over(row, at)]
+    pools = Balance.objects.live(at).filter(customer=customer, level=Balance.Level.POOL).select_related("feature")
+    shared = [row for row in pools.order_by("feature__name", "pk") if not row.feature.is_allocated]
+    held = Subscription.objects.filter(entity=entity).select_related("plan", "customer", "entity")
+    rows = list(held.current_or_scheduled().order_by("is_add_on", "pk"))
+    features = {row.feature_id: row.feature for row in [*live, *shared] if not row.feature.is_allocated}
+    subject = Subject(customer, entity)
+    shown = list(features.values())[:MOST_VERDICTS] if entity.deleted_at is None else []
+    return {
+        "entity": entity,
+        "customer": customer,
+        "at": at,
+        "buttons": base.buttons(request.user, customer, *ACTIONS, entity=entity) if entity.deleted_at is None else [],
+        "held": [(row, ways(request, row)) for row in rows],
+        "balances": [
+            (row, bars([row])[0], base.buttons(request.user, customer, "adjust", "refill", balance=row)) for row in live
+        ],
+        "pools": bars(shared),
+        "verdicts": [verdicts.of(subject, feature, wall=wall) for feature in shown],
+        "ended": mine.exclude(ended_at=None).order_by("-ended_at")[:5],
+        "charts": _charts(entity, at, shown),
+        "bills": _next_invoices(entity, rows),
+        "timeline": timeline.of(entity),
+    }
+
+
+def _is_over(row: Balance, at: Any) -> bool:
+    return row.expires_at is not None and row.expires_at <= at
+
+
+def _charts(entity: Entity, at: Any, features: list[Feature]) -> list[charts.Chart]:
+    since = (at - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0)
+    events: QuerySet[Any] = UsageEvent.objects.filter(entity=entity, at__gte=since, feature__in=features)
+    sums = events.annotate(day=TruncDate("at")).values_list("feature_id", "day").annotate(sum=Sum("value"))
+    found: dict[int, dict[Any, Any]] = {}
+    for feature_id, day, total in sums.order_by():
+        found.setdefault(feature_id, {})[day] = total
+    return [
+        charts.days(f"{feature}, used per day", found[feature.pk], until=at.date())
+        for feature in features
+        if feature.pk in found
+    ]
+
+
+def _next_invoices(entity: Entity, rows: list[Subscription]) -> list[outcomes.Bill]:
+    """The invoice to come for its own plans."""
+    due = [
+        row for row in rows if row.is_paid and row.current_period_end and row.status != Subscription.Status.SCHEDULED
+    ]
+    currency = subscriptions.currency_of(entity.customer)
+    found = []
+    for boundary in sorted({row.current_period_end for row in due if row.current_period_end is not None}):
+        for group in cycles.groups([row for row in due if row.current_period_end == boundary], boundary):
+            outcome = cycles.renewal(group, currency=currency, is_forecast=True)
+            found.append(outcomes.bill(f"On {outcomes.date(boundary)}", outcome.lines, currency))
+    return found

@@ -1,0 +1,3 @@
+from plans.admin import features, plans
+
+__all__ = ["features", "plans"]
