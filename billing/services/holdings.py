@@ -78,6 +78,8 @@ def _standing_usage(predecessor: Holding | None) -> dict[tuple[int, int | None],
     usage: dict[tuple[int, int | None], Decimal] = defaultdict(Decimal)
     for balance in Balance.objects.filter(subscription=predecessor.subscription, ended_at=None, rolled_over_from=None):
         usage[balance.feature_id, balance.entity_id] += balance.usage + balance.held
+    for seat in vacated([predecessor]):
+        usage[seat.item.feature_id, predecessor.subscription.entity_id] -= 1  # ends with the plan that it was paid in
     return usage
 
 

@@ -86,11 +86,17 @@ def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoic
         currency=outcome.currency,
         items=invoices.to_processor(outcome.lines),
         collection=job.collection,
-        key=f"{job.key or f'operation-{operation.pk}'}-invoice",
+        key=f"{job.key}-invoice" if job.key else invoice_key(operation),
     )
     if collected.status != "paid" and job.unpaid is Unpaid.REFUSED:
         _refuse(operation, collected, outcome)
     return collected
+
+
+def invoice_key(operation: Operation) -> str:
+    """The key of the operation's invoice at the processor; another for each try after a card was declined for good."""
+    tries = operation.outcome.get("tries", 0)
+    return f"operation-{operation.pk}-invoice" + (f"-{tries}" if tries else "")
 
 
 def record(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> Result:

@@ -77,7 +77,9 @@ def complete_checkout(
             operations.carry_out(job, outcome, operation=operation)
         except DomainError:
             # The page stays open: another card may do.
-            Operation.objects.filter(pk=operation.pk).update(status=Operation.Status.EXPIRED, finished_at=at)
+            operation.outcome = {**operation.outcome, "tries": operation.outcome.get("tries", 0) + 1}
+            operation.status, operation.finished_at = Operation.Status.WAITING, None
+            operation.save(update_fields=["status", "finished_at", "outcome"])
             raise
         sandbox().close_session(session)
 

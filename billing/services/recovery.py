@@ -65,7 +65,7 @@ def _settle(operation: Operation) -> None:
         # Done again by whoever brings the customer up to date, under the same key at the processor.
         _close(operation, Status.FAILED)
         return
-    collected = get_processor().invoice_by_key(f"operation-{operation.pk}-invoice")
+    collected = get_processor().invoice_by_key(operations.invoice_key(operation))
     if collected is None or collected.status == "void":
         _close(operation, Status.FAILED)
     elif collected.status != "paid":
