@@ -103,6 +103,9 @@ def create(*, subject: Subject, grant: Grant, at: datetime, actor: Actor, reason
             type(subject.customer).objects.locked().get(pk=subject.customer.pk)
             if feature.type == Feature.Type.BOOLEAN and _live(subject, feature.slug, at).exists():
                 raise BalanceConflict(f"Feature {feature.slug} is granted already; a flag is on or off.")
+            if grant.public_id:
+                same = Balance.objects.filter(customer=subject.customer, public_id=grant.public_id, ended_at=None)
+                resets.end_expired(list(same.filter(expires_at__lte=at)), at=at, actor=actor)
             return ledger.open_balances([balance], at=at, actor=actor, reason=reason or "Granted by hand")[0]
     except IntegrityError as clash:
         raise BalanceConflict(f"This customer already has a balance with the id {grant.public_id}.") from clash
@@ -183,14 +186,16 @@ def _check_grant(grant: Grant, feature: Feature, subject: Subject, at: datetime)
         raise InvalidRequest("A rollover needs a consumable feature and a reset.")
     if grant.expires_at is not None and grant.expires_at <= at:
         raise InvalidRequest("expires_at must lie ahead.")
-    if grant.next_reset_at is None:
-        return
-    if not grant.reset:
-        raise InvalidRequest("next_reset_at needs a reset.")
-    if grant.next_reset_at <= at:
-        raise InvalidRequest("next_reset_at must lie ahead.")
-    if grant.expires_at is not None and grant.next_reset_at >= grant.expires_at:
-        raise InvalidRequest("next_reset_at must lie before expires_at.")
+    if grant.next_reset_at is not None:
+        if not grant.reset:
+            raise InvalidRequest("next_reset_at needs a reset.")
+        if grant.next_reset_at <= at:
+            raise InvalidRequest("next_reset_at must lie ahead.")
+        if grant.expires_at is not None and grant.next_reset_at >= grant.expires_at:
+            raise InvalidRequest("next_reset_at must lie before expires_at.")
+    first = _first_reset(grant, at)[1]
+    if grant.rollover and grant.expires_at is not None and first is not None and first >= grant.expires_at:
+        raise InvalidRequest("expires_at must lie after the first reset, or nothing can roll over.")
 
 
 def _first_reset(grant: Grant, at: datetime) -> tuple[datetime | None, datetime | None]:

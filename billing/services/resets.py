@@ -1,7 +1,7 @@
 """Refilling balances: when a command sweeps, and on the spot when a call meets one that is due."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
@@ -49,9 +49,42 @@ def reset_due(
         if only is not None:
             rows = rows.filter(only)
         due = list(rows[:limit])
-        if due:
-            _reset(due, at=at, actor=actor)
+        over = [balance for balance in due if _is_over(balance)]
+        end_expired(over, at=at, actor=actor)
+        live = [balance for balance in due if not _is_over(balance)]
+        if live:
+            _reset(live, at=at, actor=actor)
         return len(due)
+
+
+def end_expired(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
+    """End balances that have expired, and what rolled over from them; reads leave them out in any case."""
+    pks = [balance.pk for balance in balances]
+    if not pks:
+        return
+    rows = Balance.objects.filter(Q(pk__in=pks) | Q(rolled_over_from__in=pks), ended_at=None)
+    ending = list(rows.select_for_update(no_key=True).order_by("pk"))
+    ledger.record(
+        [
+            ledger.Change(row.pk, Kind.EXPIRY, expired=row.remaining, reason="Expired")
+            for row in ending
+            if row.remaining > 0
+        ],
+        at=at,
+        actor=actor,
+    )
+    for row in ending:
+        row.ended_at = row.expires_at or at
+    Balance.objects.bulk_update(ending, ["ended_at"], batch_size=1000)
+
+
+def _is_over(balance: Balance) -> bool:
+    """Expired before the reset that is due: nothing is refilled any more."""
+    return (
+        balance.expires_at is not None
+        and balance.next_reset_at is not None
+        and balance.expires_at <= balance.next_reset_at
+    )
 
 
 def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
@@ -63,8 +96,10 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
         interval, anchor, due_at = balance.reset_every, balance.reset_anchor, balance.next_reset_at
         if interval is None or anchor is None or due_at is None:
             continue
+        # Boundaries that lie after its expiry are no longer its own, however late the reset runs.
+        until = at if balance.expires_at is None else min(at, balance.expires_at - timedelta(microseconds=1))
         outcome = refill.refill(
-            anchor=anchor, interval=interval, due_at=due_at, at=at, left=balance.remaining, rolls=_rolls(balance)
+            anchor=anchor, interval=interval, due_at=due_at, at=until, left=balance.remaining, rolls=_rolls(balance)
         )
         if _rolls(balance):
             made, trimmed = _roll_over(balance, outcome, rollovers.get(balance.pk, []))
@@ -130,6 +165,7 @@ def _roll_over(
     kept = outcome.rolled_over - cuts[-1]
     if kept <= 0:
         return [], trimmed
+    expiry = refill.rollover_expiry(balance.reset_anchor, outcome.boundary_at, balance.rollover_months)
     made = Balance(
         customer_id=balance.customer_id,
         entity_id=balance.entity_id,
@@ -140,7 +176,7 @@ def _roll_over(
         rolled_over_from=balance,
         granted=kept,
         is_add_on=balance.is_add_on,
-        expires_at=refill.rollover_expiry(balance.reset_anchor, outcome.boundary_at, balance.rollover_months),
+        expires_at=min(filter(None, (expiry, balance.expires_at)), default=None),
         created_at=outcome.boundary_at,
     )
     return [made], trimmed
