@@ -98,6 +98,7 @@ class Outcome:
     next_cycle: NextCycle | None = None
     checkout: Checkout | None = None
     intent: str = "none"
+    fingerprint: str = ""  # of the state it was computed from; time alone does not change it
 
     @property
     def total(self) -> Decimal:

@@ -102,6 +102,7 @@ class TermsInput(Shape):
     billing_cycle_anchor = AnchorField(required=False)
     no_billing_changes = SwitchField(default=False)
     carry_over_usages = CarryInput(required=False)
+    fingerprint = TextField(max_length=64, default="")
 
 
 class SubjectInput(Shape):
@@ -210,6 +211,7 @@ def attach_request(given: dict[str, Any], at: datetime) -> Attach:
         enable_plan_immediately=given.get("enable_plan_immediately", False),
         currency=given.get("currency"),
         remove_plans=given.get("remove_plan_ids", []),
+        fingerprint=given.get("fingerprint", ""),
     )
 
 
@@ -268,6 +270,7 @@ def update_request(given: dict[str, Any], at: datetime) -> Update:
         refund=given.get("refund_last_payment"),
         recalculates=bool(recalculates and recalculates["enabled"]),
         carry=None if usages is None else Carry(usages=_carry(given, "carry_over_usages")),
+        fingerprint=given.get("fingerprint", ""),
     )
 
 

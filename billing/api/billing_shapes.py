@@ -172,6 +172,7 @@ def _preview(subject: Subject, outcome: Outcome) -> dict[str, Any]:
         "outgoing": _outgoing(outcome),
         "tax": None,
         "invoice_credits": {"balance": credit, "currency": outcome.currency},
+        "fingerprint": outcome.fingerprint or None,
     }
 
 
@@ -239,9 +240,7 @@ def _outgoing(outcome: Outcome) -> list[dict[str, Any]]:
     return shown
 
 
-def _change(
-    row: Subscription, items: Sequence[SubscriptionItem], effective_at: datetime | None
-) -> dict[str, Any]:
+def _change(row: Subscription, items: Sequence[SubscriptionItem], effective_at: datetime | None) -> dict[str, Any]:
     return {
         "plan_id": row.plan.slug,
         "plan": None,

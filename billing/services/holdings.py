@@ -1,5 +1,6 @@
 """Subscriptions with what their balances, invoices and vacated seats say: all that computing needs."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -119,3 +120,23 @@ def _covered(line: InvoiceLine | PendingLine) -> Covered:
     return Covered(line.kind, line.item_id, line.amount, Period(start, end), line.display_name, line.description)
 
 
+
+
+def fingerprint(held: Iterable[Holding], *others: object) -> str:
+    """What a computation rested on, as a short text: plans, quantities, seats, overage; not the time."""
+    state = [
+        (
+            row.pk,
+            row.status,
+            row.ends_at,
+            row.current_period_end,
+            [(item.pk, str(item.quantity), str(item.upcoming_quantity)) for item in holding.items],
+            sorted(holding.seats.items()),
+            sorted(holding.overdrawn.items()),
+            [overage.pk for overage in holding.overages],
+            [line.pk for line in holding.pending],
+        )
+        for holding in held
+        for row in [holding.subscription]
+    ]
+    return hashlib.sha256(repr((state, others)).encode()).hexdigest()[:32]

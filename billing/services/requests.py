@@ -105,6 +105,7 @@ class Attach(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     remove_plans: list[str] = []
     auto_enabled: bool = False
+    fingerprint: str = ""  # of a preview: what it showed must still be so
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +125,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     refund: str | None = None  # prorated, full
     recalculates: bool = False
     carry: Carry | None = None
+    fingerprint: str = ""
 
 
 class ScopedUpdate(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing import changes
+from billing.errors import StateMoved
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
 from billing.processors import Collection, get_processor
@@ -152,14 +153,27 @@ def _plan_attach(
         scope = Subject(_customer(subject, locks=locks), subject.entity)
         currency = currency_of(scope.customer, request.currency)
         found = attaching.setup(scope, request, at=at, currency=currency)
-    return found, attaching.compute(found)
+    outcome = attaching.compute(found)
+    plan = found.plan
+    waiting = [row.pk for row in found.scheduled]
+    outcome.fingerprint = holdings.fingerprint(found.live_in_scope, plan.pk, plan.version, waiting)
+    _check_fingerprint(request.fingerprint, outcome)
+    return found, outcome
 
 
 def _plan_update(subject: Subject, request: Update, at: datetime, *, locks: bool) -> tuple[updating.Setup, Outcome]:
     with transaction.atomic():
         scope = Subject(_customer(subject, locks=locks), subject.entity)
         found = updating.setup(scope, request, at=at, currency=currency_of(scope.customer))
-    return found, updating.compute(found)
+    outcome = updating.compute(found)
+    outcome.fingerprint = holdings.fingerprint([found.target], [(row.pk, row.status) for row in found.in_scope])
+    _check_fingerprint(request.fingerprint, outcome)
+    return found, outcome
+
+
+def _check_fingerprint(expected: str, outcome: Outcome) -> None:
+    if expected and expected != outcome.fingerprint:
+        raise StateMoved("Things changed since the preview: look at it again and send its new fingerprint.")
 
 
 def _customer(subject: Subject, *, locks: bool) -> Customer:
