@@ -184,6 +184,10 @@ def _check_grant(grant: Grant, feature: Feature, subject: Subject, at: datetime)
         raise InvalidRequest(f"Feature {feature.slug} is a standing count and never resets. Leave reset out.")
     if grant.rollover and (feature.is_allocated or not grant.reset):
         raise InvalidRequest("A rollover needs a consumable feature and a reset.")
+    _check_dates(grant, at)
+
+
+def _check_dates(grant: Grant, at: datetime) -> None:
     if grant.expires_at is not None and grant.expires_at <= at:
         raise InvalidRequest("expires_at must lie ahead.")
     if grant.next_reset_at is not None:
