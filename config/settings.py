@@ -18,12 +18,18 @@ environ.Env.read_env(BASE_DIR / ".env")
 ENVIRONMENT = env.str("ENVIRONMENT", "sandbox")  # "sandbox" or "live"
 ORGANIZATION_NAME = env.str("ORGANIZATION_NAME", "Subledger")
 ORGANIZATION_SLUG = env.str("ORGANIZATION_SLUG", "subledger")
+ORGANIZATION_DETAILS = env.str("ORGANIZATION_DETAILS", "", multiline=True)  # address, tax number: printed on invoices
 CURRENCY = env.str("CURRENCY", "usd")
 BASE_URL = env.str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")  # where hosted pages are reached
+
+# TrueType or OpenType files for scripts that the fonts that come along lack (Chinese, Japanese, Korean …).
+INVOICE_FONTS = env.list("INVOICE_FONTS", default=[])
 
 # Empty: the built-in sandbox processor collects.
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
+# With DEBUG only: the dotted path of a Stripe processor that stands in for the real one, such as that of the tests.
+STRIPE_STAND_IN = env.str("STRIPE_STAND_IN", "")
 
 DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -97,6 +103,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before those of the apps: what replaces a piece of the admin's theme.
+        "DIRS": [BASE_DIR / "config" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -69,7 +69,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     @display(description="What")
     def what(self, entry: LedgerEntry) -> str:
         """The deltas."""
-        return describe(entry)
+        return f"{entry.get_kind_display()}: {describe(entry)}"
 
 
 @admin.register(UsageEvent)

@@ -8,10 +8,10 @@ from django.urls import reverse
 
 from billing.admin import journal
 from billing.models import Invoice, LedgerEntry, Operation
-from billing.templatetags.shown import money, signed
+from billing.templatetags.shown import money, quantity, signed
 from entities.models import Customer, Entity
 
-MOST = 25
+MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def of(row: Customer | Entity) -> list[Happening]:
 
 
 def describe(entry: LedgerEntry) -> str:
-    """`Used: +5 used`, `Granted: +50 granted`."""
+    """The deltas: `+50 granted`, `+5 used`, `−3 held, +3 used`; `no change` for a reset of what was full."""
     parts = [
         f"{signed(value)} {name}"
         for name, value in (
@@ -43,17 +43,30 @@ def describe(entry: LedgerEntry) -> str:
         )
         if value
     ]
-    return f"{entry.get_kind_display()}: {', '.join(parts)}" if parts else entry.get_kind_display()
+    return ", ".join(parts) or "no change"
+
+
+def tell(entry: LedgerEntry, who: str) -> str:
+    """The entry as a sentence: `Alice used 5 Meeting Summaries`."""
+    feature, kind = entry.balance.feature, entry.kind
+    plain = not entry.held and not entry.expired
+    if kind == LedgerEntry.Kind.USAGE and plain and not entry.granted:
+        return f"{who} used {quantity(entry.usage)} {feature}"
+    if kind == LedgerEntry.Kind.GRANT and plain and not entry.usage:
+        return f"{who} was granted {quantity(entry.granted)} {feature}" if entry.granted else f"{who} got {feature}"
+    if kind == LedgerEntry.Kind.RESET:
+        return f"{feature} of {who} was reset"
+    return f"{feature} of {who}: {entry.get_kind_display().lower()}, {describe(entry)}"
 
 
 def _entries(row: Customer | Entity) -> Iterable[Happening]:
-    entries = LedgerEntry.objects.select_related("balance__feature", "balance__entity")
+    entries = LedgerEntry.objects.select_related("balance__feature", "balance__entity", "balance__customer")
     about = {"customer_id": row.pk} if isinstance(row, Customer) else {"balance__entity": row.pk}
     entries = entries.filter(**about)
     for entry in entries.order_by("-pk")[:MOST]:
-        holder = f" · {entry.balance.entity}" if isinstance(row, Customer) and entry.balance.entity else ""
+        who = str(entry.balance.entity or entry.balance.customer)
         url = reverse("admin:billing_balance_change", args=[entry.balance_id])
-        yield Happening(entry.at, f"{entry.balance.feature}{holder}. {describe(entry)}", entry.reason, entry.actor, url)
+        yield Happening(entry.at, tell(entry, who), entry.reason, entry.actor, url)
 
 
 def _operations(row: Customer | Entity) -> Iterable[Happening]:

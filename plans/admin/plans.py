@@ -114,6 +114,7 @@ class PlanAdmin(CatalogAdmin):
     inlines = (ItemInline,)
     ordering = ("name", "slug", "-version")
     actions = ("archive", "bring_back")
+    compressed_fields = False
     change_form_before_template = "plans/plan_summary.html"
     fieldsets = (
         (None, {"fields": (("name", "slug"), "description", ("group", "is_add_on", "auto_enable"))}),
