@@ -32,10 +32,13 @@ def load(subscriptions: Iterable[Subscription], *, at: datetime) -> list[Holding
     """The holdings of saved subscriptions, in their order, with what covers time after `at` and what is unbilled."""
     found = {row.pk: Holding(row, list(row.items.all())) for row in subscriptions}
     if found:
-        _read_balances(found)
         _read_lines(found, at)
-        for overage in Overage.objects.filter(item__subscription__in=found, settled_at=None).select_related("item"):
-            found[overage.item.subscription_id].overages.append(overage)
+        # Only what is sold by usage can be overdrawn or count seats.
+        sold = {pk for pk, holding in found.items() if any(item.is_usage_based for item in holding.items)}
+        if sold:
+            _read_balances({pk: found[pk] for pk in sold})
+            for overage in Overage.objects.filter(item__subscription__in=sold, settled_at=None).select_related("item"):
+                found[overage.item.subscription_id].overages.append(overage)
     return list(found.values())
 
 
@@ -46,7 +49,9 @@ def one(subscription: Subscription, *, at: datetime) -> Holding:
 
 def vacated(holdings: Sequence[Holding]) -> list[VacatedSeat]:
     """Paid seats whose holders left and that nobody took over yet, oldest first."""
-    items = [item.pk for holding in holdings for item in holding.items]
+    items = [item.pk for holding in holdings for item in holding.items if item.on_decrease == item.OnDecrease.NONE]
+    if not items:
+        return []
     seats = VacatedSeat.objects.filter(item__in=items, closed_at=None).select_related("leaver", "item")
     return list(seats.order_by("pk"))
 

@@ -55,11 +55,11 @@ def write(
     collected: ProcessorInvoice | None,
     net_terms_days: int | None = None,
     attributed: bool = True,
-) -> Invoice:
+) -> tuple[Invoice, list[InvoiceLine]]:
     """Write an invoice as the processor has it; `collected` None keeps lines that cancel out, without showing them.
 
-    With `attributed` off (not paid yet) the lines belong to no subscription until `attribute` says so, and what they
-    bill stays unbilled.
+    With `attributed` off (not paid yet) the lines belong to no subscription until `attribute_to` says so, and what
+    they bill stays unbilled.
     """
     status = _STATUS[collected.status] if collected else Status.PAID
     invoice = Invoice.objects.create(
@@ -81,41 +81,39 @@ def write(
         due_at=at + timedelta(days=net_terms_days) if net_terms_days is not None else None,
         paid_at=at if status == Status.PAID else None,
     )
-    rows = InvoiceLine.objects.bulk_create(
-        [
-            InvoiceLine(
-                invoice=invoice,
-                position=position,
-                kind=line.kind,
-                is_credit=line.is_credit,
-                display_name=line.display_name[:255],
-                description=line.description,
-                amount=line.amount,
-                quantity=line.quantity,
-                plan=line.subscription.plan,
-                feature=line.item.feature if line.item else None,
-                entity=line.subscription.entity,
-                period_start=line.period.start if line.period else None,
-                period_end=line.period.end if line.period else None,
-            )
-            for position, line in enumerate(lines)
-        ]
-    )
+    rows = [
+        InvoiceLine(
+            invoice=invoice,
+            position=position,
+            kind=line.kind,
+            is_credit=line.is_credit,
+            display_name=line.display_name[:255],
+            description=line.description,
+            amount=line.amount,
+            quantity=line.quantity,
+            plan=line.subscription.plan,
+            feature=line.item.feature if line.item else None,
+            entity=line.subscription.entity,
+            subscription=line.subscription if attributed else None,
+            item=line.item if attributed else None,
+            period_start=line.period.start if line.period else None,
+            period_end=line.period.end if line.period else None,
+        )
+        for position, line in enumerate(lines)
+    ]
+    InvoiceLine.objects.bulk_create(rows)
     if attributed:
-        attribute(rows, lines, at=at)
-    return invoice
+        _mark_billed(rows, lines, at=at)
+    return invoice, rows
 
 
-def attribute(rows: Sequence[InvoiceLine], lines: Sequence[Line], *, at: datetime) -> None:
-    """Tie written lines to the subscriptions they pay for, and mark what they bill as billed."""
+def _mark_billed(rows: Sequence[InvoiceLine], lines: Sequence[Line], *, at: datetime) -> None:
+    """What was put aside or waited is billed by these lines, and by no others."""
     for row, line in zip(rows, lines, strict=True):
-        row.subscription_id = line.subscription.pk
-        row.item_id = line.item.pk if line.item else None
         if line.overages:
             Overage.objects.filter(pk__in=[overage.pk for overage in line.overages]).update(settled_at=at, line=row)
         if line.pending is not None:
             PendingLine.objects.filter(pk=line.pending.pk).update(line=row)
-    InvoiceLine.objects.bulk_update(rows, ["subscription", "item"])
 
 
 def attribute_to(rows: Sequence[InvoiceLine], subscriptions: Sequence[Subscription]) -> None:

@@ -16,7 +16,7 @@ from django.db import transaction
 from billing.errors import PaymentDeclined
 from billing.models import Invoice, InvoiceLine, Operation, Subscription
 from billing.outcomes import Outcome
-from billing.processors import Collection, Problem, ProcessorInvoice, get_processor
+from billing.processors import Collection, Problem, ProcessorInvoice, Renewal, get_processor
 from billing.services import applying, invoices, syncing
 from config.actor import Actor
 from entities.models import Customer, Entity
@@ -49,6 +49,7 @@ class Job:
     net_terms_days: int | None = None
     work: Callable[[int | None], Any] | None = None
     reason: str = ""
+    renewal: Renewal | None = None  # where the processor opens the invoice itself
     key: str = ""  # for the processor, where the operation's own would not be the same at a second try
 
 
@@ -87,6 +88,9 @@ def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoic
         items=invoices.to_processor(outcome.lines),
         collection=job.collection,
         key=f"{job.key}-invoice" if job.key else invoice_key(operation),
+        net_terms_days=job.net_terms_days,
+        renewal=job.renewal,
+        tries_again=job.unpaid is Unpaid.GOES_ON,
     )
     if collected.status != "paid" and job.unpaid is Unpaid.REFUSED:
         _refuse(operation, collected, outcome)
@@ -107,7 +111,7 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
     result.made = job.work(operation.pk) if job.work else None
     lines: list[InvoiceLine] = []
     if outcome.lines or collected is not None:
-        result.invoice = invoices.write(
+        result.invoice, lines = invoices.write(
             customer=customer,
             entity=job.entity,
             operation=operation,
@@ -118,7 +122,6 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
             collected=collected,
             net_terms_days=job.net_terms_days,
         )
-        lines = list(result.invoice.lines.all())
     applying.settle(outcome, lines)
     applying.wait(outcome.waiting, at=outcome.at)
     operation.outcome = {**operation.outcome, "applied": True}
@@ -240,7 +243,7 @@ def _fail(operation: Operation, outcome: Outcome) -> None:
 def _wait(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice) -> Result:
     expire_waiting(job.customer, at=outcome.at, except_for=operation.pk)
     with transaction.atomic():
-        invoice = invoices.write(
+        invoice, _ = invoices.write(
             customer=job.customer,
             entity=job.entity,
             operation=operation,
