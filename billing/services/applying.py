@@ -116,7 +116,8 @@ def _save(holding: Holding) -> None:
 
 def _start(start: Start, *, at: datetime, actor: Actor, operation_id: int | None) -> None:
     row, predecessor = start.holding.subscription, start.predecessor
-    row.status = Status.ACTIVE
+    if row.status != Status.PAST_DUE:
+        row.status = Status.ACTIVE
     if predecessor is not None and start.takes_id:
         row.public_id = predecessor.public_id
         predecessor.public_id = f"{predecessor.public_id[:200]}~{predecessor.pk}"

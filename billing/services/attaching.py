@@ -44,13 +44,18 @@ class Setup:
     others_paid: bool  # another plan is past its trial and counts its cycles from the customer's anchor
     live_in_scope: list[Holding]
     removed: list[Holding]
-    has_card: bool
     trial: Trial | None
     is_update: bool  # the terms of `current` change, the plan stays
 
     @property
     def customer(self) -> Customer:
         return self.subject.customer
+
+    @property
+    def has_card(self) -> bool:
+        """Asked of the processor when it matters, never while rows are locked."""
+        key = self.customer.processor_id
+        return bool(key) and get_processor().payment_method(key) is not None
 
     @property
     def is_main(self) -> bool:
@@ -119,7 +124,6 @@ def setup(
         others_paid=paid_elsewhere.exclude(trial_ends_at__gt=at).exists(),
         live_in_scope=live,
         removed=_removed(request, live, plan),
-        has_card=_has_card(subject.customer),
         trial=None,
         is_update=predecessor is not None,
     )
@@ -183,10 +187,6 @@ def _removed(request: Attach, live: list[Holding], plan: Plan) -> list[Holding]:
             )
         removed.append(holding)
     return removed
-
-
-def _has_card(customer: Customer) -> bool:
-    return bool(customer.processor_id) and get_processor().payment_method(customer.processor_id) is not None
 
 
 def _validate(found: Setup) -> None:
@@ -270,6 +270,8 @@ def _immediate(found: Setup) -> Outcome:
     _set_cycle(found, outcome)
     trialing = new.is_trialing(at)
     if found.current is not None:
+        if new.is_paid and found.current.subscription.status == Subscription.Status.PAST_DUE:
+            new.status = Subscription.Status.PAST_DUE  # until the renewal that is open is paid (spec billing 12)
         if found.trial is not None and found.trial.on_end == "revert":
             outcome.pauses.append(found.current.subscription)
         else:
@@ -438,7 +440,7 @@ def _checkout(found: Setup, outcome: Outcome) -> Checkout | None:
         return None
     if mode == "always":
         return Checkout.OWN if found.joined is not None else Checkout.STRIPE
-    if found.has_card or (found.joined is not None and new.is_paid):
+    if (found.joined is not None and new.is_paid) or found.has_card:
         return None
     if new.is_trialing(found.at) and not new.trial_card_required:
         return None
