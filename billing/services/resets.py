@@ -91,6 +91,7 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
     changes: list[ledger.Change] = []
     overages: list[Overage] = []
     rolled: list[Balance] = []
+    gone: list[int] = []
     rollovers = _rollovers_of([balance for balance in balances if _rolls(balance)], at=at)
     for balance in balances:
         interval, anchor, due_at = balance.reset_every, balance.reset_anchor, balance.next_reset_at
@@ -102,9 +103,11 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
             anchor=anchor, interval=interval, due_at=due_at, at=until, left=balance.remaining, rolls=_rolls(balance)
         )
         if _rolls(balance):
-            made, trimmed = _roll_over(balance, outcome, rollovers.get(balance.pk, []))
+            older = rollovers.get(balance.pk, [])
+            made, trimmed = _roll_over(balance, outcome, older)
             rolled.extend(made)
             changes.extend(trimmed)
+            gone.extend(_trimmed_away(older, trimmed))
         if outcome.overage and balance.allows_overage and balance.item_id is not None:
             overages.append(
                 Overage(
@@ -130,6 +133,8 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
     Overage.objects.bulk_create(overages, ignore_conflicts=True)
     if any(balance.held for balance in balances):
         HoldPart.objects.filter(balance__in=balances, hold__status="held", cleared_at=None).update(cleared_at=at)
+    if gone:
+        Balance.objects.filter(pk__in=gone).update(ended_at=at)
     ledger.open_balances(rolled, at=at, actor=actor, kind=Kind.ROLLOVER, reason="Left over from the period before")
 
 
@@ -180,6 +185,13 @@ def _roll_over(
         created_at=outcome.boundary_at,
     )
     return [made], trimmed
+
+
+def _trimmed_away(older: Sequence[Balance], trimmed: Sequence[ledger.Change]) -> list[int]:
+    """The rollovers that the cap left nothing of, and the used up ones that are older still: they go."""
+    cuts = {change.balance_id: change.expired for change in trimmed}
+    reached = max((position for position, row in enumerate(older) if row.pk in cuts), default=-1)
+    return [row.pk for row in older[: reached + 1] if row.remaining - cuts.get(row.pk, ZERO) <= 0]
 
 
 def _plain(quantity: Decimal) -> str:
