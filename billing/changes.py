@@ -121,8 +121,6 @@ def decide(current: Terms | None, new: Terms, *, asked: Schedule | None = None) 
     return Schedule.END_OF_CYCLE
 
 
-
-
 def trial_interval(unit: str) -> Interval:
     """A trial's unit as an interval."""
     return Interval(IntervalUnit(unit))

@@ -306,9 +306,7 @@ def custom_line(subscription: Subscription, *, amount: Decimal, description: str
     )
 
 
-def charge(
-    subscription: Subscription, price: Advance, amount: Decimal, period: Period | None, currency: str
-) -> Line:
+def charge(subscription: Subscription, price: Advance, amount: Decimal, period: Period | None, currency: str) -> Line:
     """The line of a price paid in advance."""
     quantity = None if price.item is None else price.quantity
     return Line(
@@ -388,5 +386,3 @@ def _describe(subscription: Subscription, what: str, period: Period | None) -> s
 
 def _date(moment: datetime) -> str:
     return f"{moment.day} {moment:%b %Y}"
-
-

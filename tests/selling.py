@@ -24,7 +24,9 @@ def monthly(feature: str, included: int, *, per: str | None = None, **price: Any
     return given
 
 
-def prepaid(feature: str, included: int, amount: int, units: int, interval: str = "month", **more: Any) -> dict[str, Any]:
+def prepaid(
+    feature: str, included: int, amount: int, units: int, interval: str = "month", **more: Any
+) -> dict[str, Any]:
     """Packs bought in advance."""
     price = {"amount": amount, "interval": interval, "billing_units": units, "billing_method": "prepaid"}
     return {"feature_id": feature, "included": included, "price": price, **more}
@@ -45,11 +47,11 @@ class Shop:
     def __init__(self, api: Api) -> None:
         self.api = api
         for feature, consumable in [("seats", False), ("messages", True), ("words", True)]:
-            api.post(
-                "features.create", feature_id=feature, name=feature.title(), type="metered", consumable=consumable
-            )
+            api.post("features.create", feature_id=feature, name=feature.title(), type="metered", consumable=consumable)
 
-    def plan(self, plan_id: str, amount: int | None = None, *items: dict[str, Any], every: str = "month", **more: Any) -> None:
+    def plan(
+        self, plan_id: str, amount: int | None = None, *items: dict[str, Any], every: str = "month", **more: Any
+    ) -> None:
         """A plan with a base price, and items."""
         price = {"amount": amount, "interval": every} if amount is not None else None
         self.api.post("plans.create", plan_id=plan_id, name=plan_id.title(), price=price, items=list(items), **more)

@@ -83,9 +83,7 @@ def wait(lines: Iterable[Line], *, at: datetime) -> None:
     )
 
 
-def drop_vacated(
-    seats: Iterable[VacatedSeat], *, at: datetime, actor: Actor, operation_id: int | None = None
-) -> None:
+def drop_vacated(seats: Iterable[VacatedSeat], *, at: datetime, actor: Actor, operation_id: int | None = None) -> None:
     """Stop counting vacated seats that nobody took over."""
     keys = [seat.pk for seat in seats]
     if not keys:
@@ -166,9 +164,7 @@ def _set_quantity(change: NewQuantity, *, at: datetime, actor: Actor, operation_
         item.quantity, item.upcoming_quantity = change.quantity, None
     item.save(update_fields=["quantity", "upcoming_quantity"])
     if not change.at_renewal:
-        provisioning.set_prepaid(
-            item=item, quantity=change.quantity, at=at, actor=actor, operation_id=operation_id
-        )
+        provisioning.set_prepaid(item=item, quantity=change.quantity, at=at, actor=actor, operation_id=operation_id)
 
 
 def _settle_customer(customer: Customer, outcome: Outcome) -> None:

@@ -58,9 +58,7 @@ def open_page(subject: Subject, request: Attach | MultiAttach, outcome: Outcome,
 
 def card_page(customer: Customer, *, return_url: str, key: str) -> str:
     """The address of a page for entering a card."""
-    return get_processor().setup_card(
-        customer_id=syncing.ensure_customer(customer), return_url=return_url, key=key
-    ).url
+    return get_processor().setup_card(customer_id=syncing.ensure_customer(customer), return_url=return_url, key=key).url
 
 
 def portal_page(customer: Customer, *, return_url: str, key: str) -> str:

@@ -125,8 +125,6 @@ def _covered(line: InvoiceLine | PendingLine) -> Covered:
     return Covered(line.kind, line.item_id, line.amount, Period(start, end), line.display_name, line.description)
 
 
-
-
 def fingerprint(held: Iterable[Holding], *others: object) -> str:
     """What a computation rested on, as a short text: plans, quantities, seats, overage; not the time."""
     state = [

@@ -108,9 +108,7 @@ def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:
             provisioning.remove_entity(
                 entity=entity, at=at, actor=actor, keep_seats_of_items=kept, operation_id=operation_id
             )
-            VacatedSeat.objects.bulk_create(
-                VacatedSeat(item_id=item, leaver=entity, vacated_at=at) for item in kept
-            )
+            VacatedSeat.objects.bulk_create(VacatedSeat(item_id=item, leaver=entity, vacated_at=at) for item in kept)
 
         if not is_billed and not outcome.ends and not outcome.deletes:
             with transaction.atomic():

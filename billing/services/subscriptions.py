@@ -146,9 +146,7 @@ def currency_of(customer: Customer, asked: str | None = None) -> str:
     return customer.currency or (asked or settings.CURRENCY).lower()
 
 
-def _plan_attach(
-    subject: Subject, request: Attach, at: datetime, *, locks: bool
-) -> tuple[attaching.Setup, Outcome]:
+def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool) -> tuple[attaching.Setup, Outcome]:
     with transaction.atomic():
         scope = Subject(_customer(subject, locks=locks), subject.entity)
         currency = currency_of(scope.customer, request.currency)

@@ -259,7 +259,10 @@ def test_another_plan_can_be_removed_with_the_change(shop: Shop) -> None:
 def test_several_plans_are_attached_on_one_invoice_or_not_at_all(shop: Shop) -> None:
     shop.plan("extra", 10, monthly("words", 200), add_on=True)
     shop.opens("2026-04-01", "a")
-    body = {"customer_id": CUSTOMER, "plans": [{"plan_id": "pro"}, {"plan_id": "extra"}, {"plan_id": "premium", "entity_id": "a"}]}
+    body = {
+        "customer_id": CUSTOMER,
+        "plans": [{"plan_id": "pro"}, {"plan_id": "extra"}, {"plan_id": "premium", "entity_id": "a"}],
+    }
     assert shop.api.post("billing.preview_multi_attach", **body)["total"] == 80
     assert shop.api.post("billing.multi_attach", **body)["invoice"]["total"] == 80
     assert shop.plans() == {"pro": "active", "extra": "active"}

@@ -72,7 +72,9 @@ def test_never_redirected_the_invoice_stays_open_for_a_while(shop: Shop) -> None
     assert shop.plans() == {}
 
 
-@pytest.mark.parametrize(("card", "code"), [("declines", "payment_failed"), ("requires_authentication", "3ds_required")])
+@pytest.mark.parametrize(
+    ("card", "code"), [("declines", "payment_failed"), ("requires_authentication", "3ds_required")]
+)
 def test_an_upgrade_that_is_not_paid_leaves_everything_as_it_was(shop: Shop, card: str, code: str) -> None:
     shop.opens("2026-04-01")
     shop.buys("pro")

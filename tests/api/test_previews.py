@@ -70,7 +70,11 @@ def test_what_comes_and_what_goes_is_named_with_its_time(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("action", "intent", "total"),
-    [("cancel_end_of_cycle", "cancel_end_of_cycle", 0), ("cancel_immediately", "cancel_immediately", -20), ("uncancel", "uncancel", 0)],
+    [
+        ("cancel_end_of_cycle", "cancel_end_of_cycle", 0),
+        ("cancel_immediately", "cancel_immediately", -20),
+        ("uncancel", "uncancel", 0),
+    ],
 )
 def test_an_update_says_what_it_is_about(shop: Shop, action: str, intent: str, total: int) -> None:
     shop.opens("2026-04-01")

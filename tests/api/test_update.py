@@ -1,9 +1,11 @@
 """billing.update: cancel, take it back, other quantities, other terms."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from billing.models import Invoice
 from tests.client import Api
 from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid, seats
 
@@ -99,8 +101,6 @@ def test_the_last_payment_can_be_refunded_instead_of_credited(shop: Shop, how: s
     shop.buys("pro")
     shop.on("2026-04-16")
     assert shop.changes("pro", cancel_action="cancel_immediately", refund_last_payment=how) == 0
-    from billing.models import Invoice
-
     assert Invoice.objects.get().refunded == given_back
 
 
@@ -162,7 +162,9 @@ def test_a_changed_quantity_is_billed_as_the_item_says(
 ) -> None:
     up, down = (setting, "none") if after > before else ("prorate_immediately", setting)
     proration = {"on_increase": up, "on_decrease": down}
-    shop.plan("pack", None, prepaid("messages", 0, 10, 100, reset={"interval": "month"}, proration=proration), group="p")
+    shop.plan(
+        "pack", None, prepaid("messages", 0, 10, 100, reset={"interval": "month"}, proration=proration), group="p"
+    )
     shop.opens("2026-04-01")
     shop.buys("pack", feature_quantities=[{"feature_id": "messages", "quantity": before}])
     shop.on("2026-04-16")
@@ -239,16 +241,24 @@ def test_refused_updates_change_nothing(shop: Shop) -> None:
     shop.buys("pro")
     shop.attach("once")
     about = {"customer_id": CUSTOMER}
-    for status, body in [
+    requests: list[tuple[int, dict[str, Any]]] = [
         (400, {"plan_id": "pro"}),
-        (400, {"plan_id": "pro", "cancel_action": "uncancel", "feature_quantities": [{"feature_id": "messages", "quantity": 1}]}),
+        (
+            400,
+            {
+                "plan_id": "pro",
+                "cancel_action": "uncancel",
+                "feature_quantities": [{"feature_id": "messages", "quantity": 1}],
+            },
+        ),
         (400, {"plan_id": "pro", "cancel_action": "cancel_end_of_cycle", "refund_last_payment": "full"}),
         (400, {"plan_id": "once", "cancel_action": "cancel_end_of_cycle"}),
         (400, {"plan_id": "pro", "feature_quantities": [{"feature_id": "messages", "quantity": 1}]}),
         (400, {"plan_id": "pro", "cancel_action": "soon"}),
         (404, {"plan_id": "premium", "cancel_action": "uncancel"}),
         (404, {"plan_id": "pro", "entity_id": "ghost", "cancel_action": "uncancel"}),
-    ]:
+    ]
+    for status, body in requests:
         shop.api.refused(status, "billing.update", **about, **body)
         shop.api.refused(status, "billing.preview_update", **about, **body)
     assert shop.plans() == {"pro": "active"}

@@ -88,7 +88,9 @@ def test_a_credit_is_the_charge_with_its_sign_turned(amount: Decimal) -> None:
 
 
 @given(amount=amounts, whole=st.integers(min_value=1, max_value=31 * 24 * 3600 * 1000), data=st.data())
-def test_the_two_parts_of_a_period_cost_what_it_costs_to_the_cent(amount: Decimal, whole: int, data: st.DataObject) -> None:
+def test_the_two_parts_of_a_period_cost_what_it_costs_to_the_cent(
+    amount: Decimal, whole: int, data: st.DataObject
+) -> None:
     part = data.draw(st.integers(min_value=0, max_value=whole))
     parts = share(amount, part, whole) + share(amount, whole - part, whole)
     assert parts.quantize(Decimal("1e-20"), ROUND_HALF_UP) == amount

@@ -130,7 +130,9 @@ def test_a_changed_number_of_seats_costs_the_difference_for_the_rest(
 
 def test_seats_in_arrears_and_overage_are_billed_where_their_interval_ends() -> None:
     held = holding(
-        Decimal(200), "year", [item(seats, included=Decimal(1)), item(messages, included=Decimal(100), price_amount=Decimal(1))]
+        Decimal(200),
+        "year",
+        [item(seats, included=Decimal(1)), item(messages, included=Decimal(100), price_amount=Decimal(1))],
     )
     held.seats = {1: Decimal(3)}
     held.overdrawn = {2: Decimal(7)}
