@@ -1,6 +1,7 @@
 """Configurations that can't be meant, told before they do harm."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -49,6 +50,15 @@ def environment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
                 "Stripe's webhooks can't be trusted without their secret.",
                 hint="Set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret.",
                 id="subledger.E005",
+            )
+        )
+    missing = [path for path in settings.INVOICE_FONTS if not Path(path).is_file()]
+    if missing:
+        found.append(
+            Error(
+                f"INVOICE_FONTS names what isn't there: {', '.join(missing)}.",
+                hint="Name font files, separated by commas, or leave it empty.",
+                id="subledger.E007",
             )
         )
     if settings.SECRET_KEY == settings.INSECURE_SECRET_KEY and not settings.DEBUG:

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 import billing.api.urls
 import entities.api.urls
 import plans.api.urls
+from billing.api.document_views import document_urlpatterns
 from billing.api.pages import page_urlpatterns
 from config import organization
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("v1/organization", organization.Organization.as_view()),
     path("v1/organization/me", organization.Organization.as_view()),
     *page_urlpatterns,
+    *document_urlpatterns,
     path("healthz", healthz),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -94,9 +94,10 @@ def round_up(quantity: Decimal, units: Decimal) -> Decimal:
 
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
-    """`amount` in major units, half up (away from 0) to what the currency can pay; three-decimal ones to a multiple of 10.
+    """`amount` in major units, half up (away from 0) to what the currency can pay.
 
-    A line is rounded once, here, and sums are of rounded lines, so a preview and its invoice agree to the cent.
+    Three-decimal currencies pay multiples of ten. A line is rounded once, here, and sums are of rounded lines, so a
+    preview and its invoice agree to the cent.
     """
     places = 0 if currency in _NO_DECIMALS else 2
     return amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP) + ZERO
@@ -104,8 +105,12 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
 
 def minor_units(amount: Decimal, currency: str) -> int:
     """`amount` in the smallest unit of the currency, as processors count."""
-    places = 0 if currency in _NO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
-    return int(amount.scaleb(places).to_integral_value(ROUND_HALF_UP))
+    return int(amount.scaleb(decimals(currency)).to_integral_value(ROUND_HALF_UP))
+
+
+def decimals(currency: str) -> int:
+    """How many decimals an amount of the currency is written with; `currency` in lower case."""
+    return 0 if currency in _NO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
 
 
 def share(amount: Decimal, part: int, whole: int) -> Decimal:

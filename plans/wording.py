@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 
+from plans import pricing
 from plans.intervals import IntervalUnit
 from plans.models import BasePrice, Feature, ItemTerms
 
+MINUS = "\N{MINUS SIGN}"
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "inr": "₹", "aud": "A$", "cad": "C$"}
 
 
@@ -22,6 +24,13 @@ def money(amount: Decimal, currency: str) -> str:
         digits = f"{whole}.{places}0"
     symbol = _SYMBOLS.get(currency)
     return f"{symbol}{digits}" if symbol else f"{currency.upper()} {digits}"
+
+
+def amount(value: Decimal, currency: str) -> str:
+    """An amount as invoices write it, with all the decimals of its currency: 1,234.50 USD, −1,235 JPY, 0.125 KWD."""
+    code = currency.lower()
+    exact = pricing.minor_units(abs(value), code) * Decimal(1).scaleb(-pricing.decimals(code))
+    return f"{MINUS if value < 0 and exact else ''}{exact:,f} {currency.upper()}"
 
 
 def every(interval: str, count: int) -> str:

@@ -102,6 +102,7 @@ def security_ids() -> set[str]:
         ({"STRIPE_SECRET_KEY": "sk_test_1"}, {"subledger.E005"}),
         ({"SECRET_KEY": settings.INSECURE_SECRET_KEY}, {"subledger.E006"}),
         ({"SECRET_KEY": settings.INSECURE_SECRET_KEY, "DEBUG": True}, set()),
+        ({"INVOICE_FONTS": ["/nowhere/font.otf"]}, {"subledger.E007"}),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_told(

@@ -30,6 +30,23 @@ def test_money_has_its_currency_and_no_idle_zeros(amount: str, currency: str, te
 
 
 @pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        ("1234.5", "usd", "1,234.50 USD"),
+        ("-4.5200", "eur", "−4.52 EUR"),
+        ("0", "usd", "0.00 USD"),
+        ("1234567", "jpy", "1,234,567 JPY"),
+        ("-1200.0000", "jpy", "−1,200 JPY"),
+        ("0.125", "kwd", "0.125 KWD"),
+        ("12.5", "kwd", "12.500 KWD"),
+        ("-0.001", "usd", "0.00 USD"),
+    ],
+)
+def test_an_amount_has_all_the_decimals_of_its_currency(amount: str, currency: str, text: str) -> None:
+    assert wording.amount(Decimal(amount), currency) == text
+
+
+@pytest.mark.parametrize(
     ("interval", "count", "text"),
     [
         ("month", 1, "per month"),
