@@ -40,7 +40,7 @@ class SessionPage(Page):
     kind = ""
 
     def find(self, session_id: str) -> tuple[SandboxSession, Customer]:
-        session = sandbox().session(session_id)
+        session = sandbox().page(session_id)
         customer = Customer.objects.filter(processor_id=session.customer_id).first() if session else None
         if session is None or customer is None or session.kind != self.kind:
             raise Http404
@@ -60,9 +60,7 @@ class CheckoutPage(SessionPage):
         session, customer = self.find(session_id)
         behavior = _card(request)
         try:
-            payments.complete_checkout(
-                customer, at=customer.now(clock.now()), session_id=session_id, behavior=behavior
-            )
+            payments.complete_checkout(customer, at=customer.now(clock.now()), session_id=session_id, behavior=behavior)
         except DomainError as problem:
             return self._show(request, session, customer, problem=problem.message, status=problem.status)
         return _back(session.return_url, request.path)

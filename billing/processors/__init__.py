@@ -12,8 +12,10 @@ from billing.processors.protocol import (
     Problem,
     ProcessorInvoice,
     ProcessorSubscription,
+    Renewal,
     Session,
     SubscriptionItemState,
+    SubscriptionTerms,
 )
 from billing.processors.registry import get_processor
 
@@ -25,7 +27,9 @@ __all__ = [
     "Problem",
     "ProcessorInvoice",
     "ProcessorSubscription",
+    "Renewal",
     "Session",
     "SubscriptionItemState",
+    "SubscriptionTerms",
     "get_processor",
 ]

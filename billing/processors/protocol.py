@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from plans.intervals import Interval
+
 
 class Collection(StrEnum):
     """How an invoice is collected: from the card at once, by sending it, or not yet (a draft)."""
@@ -56,21 +58,58 @@ class ProcessorInvoice:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A hosted page in progress."""
+    """A hosted page: `status` is open, complete or expired; `invoice` is what was paid on it."""
 
     id: str
     url: str
     status: str = "open"
+    invoice: ProcessorInvoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionItemState:
-    """One price of a subscription; `feature_id` is None for the base price, `amount` is for one cycle."""
+    """One price of a subscription; `feature_id` is None for the base price, `amount` is for one `interval`."""
 
     plan_id: str
     feature_id: str | None
     quantity: Decimal
     amount: Decimal
+    interval: Interval | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionTerms:
+    """What a subscription at the processor is to be: what the period that runs holds and the next renewal bills.
+
+    `ref` names the scope (or the plan with a cycle of its own) for the customer's life: there is one live subscription
+    for each. The running period is charged already. `interval` is how often it renews; `cancel_at` is when it ends.
+    """
+
+    ref: str
+    customer_id: str
+    entity_id: str | None
+    currency: str
+    items: Sequence[SubscriptionItemState]
+    interval: Interval
+    anchor: datetime
+    period_start: datetime
+    period_end: datetime
+    status: str
+    trial_ends_at: datetime | None = None
+    ends_without_card: bool = False
+    cancel_at: datetime | None = None
+    sends_invoice: bool = False
+    net_terms_days: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Which renewal an invoice is for: the draft that the processor opens at the boundary is filled in."""
+
+    subscription_id: str
+    boundary: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +123,32 @@ class ProcessorSubscription:
     current_period_start: datetime | None = None
     current_period_end: datetime | None = None
     cancel_at: datetime | None = None
+    ended_at: datetime | None = None
+    currency: str = ""
+    ref: str = ""
+
+
+class EventKind(StrEnum):
+    """What an event is about; what has no kind is written down and left."""
+
+    SESSION = "session"
+    SUBSCRIPTION = "subscription"
+    INVOICE = "invoice"
+    CUSTOMER = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorEventData:
+    """What an event points at. It is a hint where to look: its contents may be old by now."""
+
+    id: str
+    type: str
+    kind: EventKind | None
+    object_id: str
+    customer_id: str = ""
+    subscription_id: str = ""
+    boundary: datetime | None = None  # of the renewal that an invoice was opened for
+    note: str = ""
 
 
 class PaymentProcessor(Protocol):
@@ -91,8 +156,11 @@ class PaymentProcessor(Protocol):
 
     name: str
 
-    def ensure_customer(self, *, ref: str, email: str, name: str, key: str) -> str:
-        """The processor's id of a customer of ours, made at the first call."""
+    def ensure_customer(self, *, ref: str, email: str, name: str, clock_at: datetime | None, key: str) -> str:
+        """The processor's id of a customer of ours, made at the first call; `clock_at` is its test clock, if any."""
+
+    def turn_clock(self, customer_id: str, at: datetime) -> None:
+        """Let a test customer's time pass at the processor too, up to `at`."""
 
     def payment_method(self, customer_id: str) -> PaymentMethod | None:
         """The card that charges go to; None without one."""
@@ -108,13 +176,22 @@ class PaymentProcessor(Protocol):
         items: Sequence[InvoiceItem],
         collection: Collection,
         key: str,
+        net_terms_days: int | None = None,
+        renewal: Renewal | None = None,
+        tries_again: bool = False,
     ) -> ProcessorInvoice:
-        """Make an invoice and collect it. A total below 0 is paid at once and becomes credit; what fails stays open."""
+        """Make an invoice and collect it. A total below 0 is paid at once and becomes credit; what fails stays open.
+
+        With `tries_again` the processor may try the card again by itself later.
+        """
+
+    def expect_renewal(self, renewal: Renewal, *, goes_on: bool) -> None:
+        """Raise RenewalNotReady when the processor has yet to open the renewal's invoice; `goes_on` unless all ends."""
 
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         """The invoice as it is now."""
 
-    def invoice_by_key(self, key: str) -> ProcessorInvoice | None:
+    def invoice_by_key(self, key: str, *, customer_id: str) -> ProcessorInvoice | None:
         """The invoice that `charge_invoice` made under a key; None when it never got that far."""
 
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
@@ -147,37 +224,37 @@ class PaymentProcessor(Protocol):
     def portal(self, *, customer_id: str, return_url: str, key: str) -> Session:
         """A page where the customer sees plans, invoices and the card."""
 
-    def expire_session(self, session_id: str) -> None:
-        """Close a page that was not completed."""
+    def session(self, session_id: str) -> Session:
+        """The page as it is now."""
 
-    def create_subscription(
-        self,
-        *,
-        customer_id: str,
-        entity_id: str | None,
-        items: Sequence[SubscriptionItemState],
-        period_start: datetime,
-        period_end: datetime,
-        anchor: datetime,
-        key: str,
-    ) -> str:
-        """Open a subscription whose first period is already charged; returns its id."""
+    def expire_session(self, session_id: str) -> bool:
+        """Close a page; False when it was completed before, so that what it was for is about to happen."""
 
-    def update_subscription(
-        self,
-        subscription_id: str,
-        *,
-        items: Sequence[SubscriptionItemState],
-        period_start: datetime,
-        period_end: datetime,
-        status: str,
-        cancel_at: datetime | None,
-        key: str,
-    ) -> None:
-        """Say what the subscription holds from now on; never prorates or charges."""
+    def put_subscription(self, subscription_id: str, terms: SubscriptionTerms, *, key: str) -> str:
+        """Bring a subscription ("": a new one) in line with `terms`; never prorates or charges. Returns its id.
+
+        The id may be another one: what can't be changed in place is ended and opened again. It is "" when there can be
+        none (yet): the renewal is charged without one then.
+        """
 
     def cancel_subscription(self, subscription_id: str, *, key: str) -> None:
         """End a subscription now, without credit."""
 
     def subscriptions(self, customer_id: str) -> list[ProcessorSubscription]:
         """All subscriptions of a customer, ended ones too."""
+
+
+class Controls(Protocol):
+    """What a customer would do on hosted pages, done by a program; never in a live environment."""
+
+    def set_card(self, customer_id: str, behavior: str | None) -> None:
+        """Replace or (None) remove the card; `behavior` is one of SandboxCard.Behavior."""
+
+    def complete_session(self, session_id: str, behavior: str) -> Session:
+        """Enter a card on a hosted page; raises PaymentDeclined where the page itself takes the payment."""
+
+    def close_session(self, session_id: str) -> None:
+        """What the page was for is done."""
+
+    def settle_invoice(self, invoice_id: str) -> ProcessorInvoice:
+        """Pay an open invoice on its page, or pass 3D Secure for it."""

@@ -18,8 +18,10 @@ from billing.processors.protocol import (
     Problem,
     ProcessorInvoice,
     ProcessorSubscription,
+    Renewal,
     Session,
     SubscriptionItemState,
+    SubscriptionTerms,
 )
 
 ZERO = Decimal(0)
@@ -39,8 +41,11 @@ class SandboxProcessor:
 
     name = "sandbox"
 
-    def ensure_customer(self, *, ref: str, email: str, name: str, key: str) -> str:
+    def ensure_customer(self, *, ref: str, email: str, name: str, clock_at: datetime | None, key: str) -> str:
         return f"cus_{secrets.token_hex(10)}"
+
+    def turn_clock(self, customer_id: str, at: datetime) -> None:
+        """Nothing here happens by itself."""
 
     def payment_method(self, customer_id: str) -> PaymentMethod | None:
         card = SandboxCard.objects.filter(customer_id=customer_id).first()
@@ -60,6 +65,9 @@ class SandboxProcessor:
         items: Sequence[InvoiceItem],
         collection: Collection,
         key: str,
+        net_terms_days: int | None = None,
+        renewal: Renewal | None = None,
+        tries_again: bool = False,
     ) -> ProcessorInvoice:
         def make() -> SandboxInvoice:
             total = sum((item.amount for item in items), ZERO)
@@ -79,11 +87,14 @@ class SandboxProcessor:
 
         return _invoice(_once(SandboxInvoice, key, make))
 
+    def expect_renewal(self, renewal: Renewal, *, goes_on: bool) -> None:
+        """Renewals are ours alone here."""
+
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         return _invoice(SandboxInvoice.objects.get(invoice_id=invoice_id))
 
-    def invoice_by_key(self, key: str) -> ProcessorInvoice | None:
-        row = SandboxInvoice.objects.filter(idempotency_key=key).first()
+    def invoice_by_key(self, key: str, *, customer_id: str) -> ProcessorInvoice | None:
+        row = SandboxInvoice.objects.filter(customer_id=customer_id, idempotency_key=key).first()
         return _invoice(row) if row else None
 
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
@@ -133,52 +144,32 @@ class SandboxProcessor:
     def portal(self, *, customer_id: str, return_url: str, key: str) -> Session:
         return self._open(customer_id, "portal", {}, return_url, key)
 
-    def expire_session(self, session_id: str) -> None:
-        SandboxSession.objects.filter(session_id=session_id, status="open").update(status="expired")
+    def session(self, session_id: str) -> Session:
+        return _session(SandboxSession.objects.get(session_id=session_id))
 
-    def create_subscription(
-        self,
-        *,
-        customer_id: str,
-        entity_id: str | None,
-        items: Sequence[SubscriptionItemState],
-        period_start: datetime,
-        period_end: datetime,
-        anchor: datetime,
-        key: str,
-    ) -> str:
+    def expire_session(self, session_id: str) -> bool:
+        SandboxSession.objects.filter(session_id=session_id, status="open").update(status="expired")
+        return True
+
+    def put_subscription(self, subscription_id: str, terms: SubscriptionTerms, *, key: str) -> str:
         def make() -> SandboxSubscription:
             return SandboxSubscription.objects.create(
                 subscription_id=f"sub_{secrets.token_hex(12)}",
-                customer_id=customer_id,
-                entity_id=entity_id or "",
-                status="active",
-                items=[_written(item) for item in items],
-                current_period_start=period_start,
-                current_period_end=period_end,
+                customer_id=terms.customer_id,
+                entity_id=terms.entity_id or "",
+                status=terms.status,
                 idempotency_key=key,
             )
 
-        return _once(SandboxSubscription, key, make).subscription_id
-
-    def update_subscription(
-        self,
-        subscription_id: str,
-        *,
-        items: Sequence[SubscriptionItemState],
-        period_start: datetime,
-        period_end: datetime,
-        status: str,
-        cancel_at: datetime | None,
-        key: str,
-    ) -> None:
-        SandboxSubscription.objects.filter(subscription_id=subscription_id).update(
-            items=[_written(item) for item in items],
-            current_period_start=period_start,
-            current_period_end=period_end,
-            status=status,
-            cancel_at=cancel_at,
+        found = subscription_id or _once(SandboxSubscription, key, make).subscription_id
+        SandboxSubscription.objects.filter(subscription_id=found).update(
+            items=[_written(item) for item in terms.items],
+            current_period_start=terms.period_start,
+            current_period_end=terms.period_end,
+            status=terms.status,
+            cancel_at=terms.cancel_at,
         )
+        return found
 
     def cancel_subscription(self, subscription_id: str, *, key: str) -> None:
         SandboxSubscription.objects.filter(subscription_id=subscription_id).update(status="canceled", cancel_at=None)
@@ -206,7 +197,8 @@ class SandboxProcessor:
         else:
             SandboxCard.objects.update_or_create(customer_id=customer_id, defaults={"behavior": behavior})
 
-    def session(self, session_id: str) -> SandboxSession | None:
+    def page(self, session_id: str) -> SandboxSession | None:
+        """What a hosted page is about."""
         return SandboxSession.objects.filter(session_id=session_id).first()
 
     def latest_checkout(self, customer_id: str) -> SandboxSession | None:
@@ -217,6 +209,12 @@ class SandboxProcessor:
     def close_session(self, session_id: str) -> None:
         """The customer has done what the page was for."""
         SandboxSession.objects.filter(session_id=session_id, status="open").update(status="complete")
+
+    def complete_session(self, session_id: str, behavior: str) -> Session:
+        """The card is taken; what the page is for is charged to it afterwards, by whoever completes the change."""
+        row = SandboxSession.objects.get(session_id=session_id)
+        self.set_card(row.customer_id, behavior)
+        return _session(row)
 
     def settle_invoice(self, invoice_id: str) -> ProcessorInvoice:
         """The customer pays an open invoice on its page, or passes 3D Secure for it."""
@@ -261,8 +259,7 @@ class SandboxProcessor:
                 idempotency_key=key,
             )
 
-        row = _once(SandboxSession, key, make)
-        return Session(row.session_id, f"{settings.BASE_URL}/pay/{row.kind}/{row.session_id}", row.status)
+        return _session(_once(SandboxSession, key, make))
 
 
 def _once[M: models.Model](model: type[M], key: str, make: Callable[[], M]) -> M:
@@ -277,6 +274,10 @@ def _once[M: models.Model](model: type[M], key: str, make: Callable[[], M]) -> M
     except IntegrityError:
         again: M = rows.get(idempotency_key=key)
         return again
+
+
+def _session(row: SandboxSession) -> Session:
+    return Session(row.session_id, f"{settings.BASE_URL}/pay/{row.kind}/{row.session_id}", row.status)
 
 
 def _invoice(row: SandboxInvoice) -> ProcessorInvoice:

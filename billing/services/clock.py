@@ -1,5 +1,6 @@
 """Time passing for a customer: everything that falls due, in order, each at its own instant."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +10,15 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from billing.models import Balance, Hold, Operation, Subscription
+from billing.processors import get_processor
+from billing.processors.failures import RenewalNotReady
 from billing.services import cycles, holdings, holds, operations, queue, recovery, resets, subscriptions
 from config.actor import Actor
 from config.errors import InvalidRequest
 from entities.models import Customer
 from plans.models import Plan
+
+logger = logging.getLogger(__name__)
 
 Status = Subscription.Status
 _LIVE = (Status.ACTIVE, Status.PAST_DUE)
@@ -60,7 +65,12 @@ def advance(*, customer: Customer, until: datetime, actor: Actor) -> int:
             last = moment
             if customer.clock_at is not None and moment > customer.clock_at:
                 _tell(customer, moment)
-            _do(customer, moment, actor)
+            try:
+                _do(customer, moment, actor)
+            except RenewalNotReady as waits:
+                # What comes later must not come first: the next run, or the processor's word, goes on from here.
+                logger.info("customer %s: %s", customer.pk, waits.message)
+                break
             steps += 1
         return steps
 
@@ -130,3 +140,5 @@ def _do(customer: Customer, at: datetime, actor: Actor) -> None:
 def _tell(customer: Customer, at: datetime) -> None:
     customer.clock_at = at
     customer.save(update_fields=["clock_at"])
+    if customer.processor_id:
+        get_processor().turn_clock(customer.processor_id, at)

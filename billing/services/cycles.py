@@ -8,7 +8,7 @@ from decimal import Decimal
 from billing import proration
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
-from billing.processors import Collection, get_processor
+from billing.processors import Collection, Renewal, get_processor
 from billing.proration import Holding
 from billing.services import attaching, holdings, operations, resets, updating
 from billing.services.operations import Job, Result, Unpaid
@@ -48,10 +48,14 @@ def renew(group: Group, *, actor: Actor, currency: str) -> Result:
 
     Overage and seats of the closing cycle, what waited, then the next cycle of what goes on and the first one of what
     takes its place. An invoice that can't be collected leaves the plans past due, not ended (spec billing 12).
+    Raises RenewalNotReady, having done nothing, while the processor has yet to open the invoice.
     """
+    first = group.rows[0]
+    due = Renewal(next((row.processor_subscription_id for row in group.rows), ""), group.boundary)
+    goes_on = any(row.ends_at is None or row.ends_at > group.boundary for row in group.rows)
+    get_processor().expect_renewal(due, goes_on=goes_on)
     _reset(group, actor)
     outcome = renewal(group, currency=currency)
-    first = group.rows[0]
     job = Job(
         customer=group.customer,
         entity=group.entity,
@@ -62,6 +66,7 @@ def renew(group: Group, *, actor: Actor, currency: str) -> Result:
         unpaid=Unpaid.GOES_ON,
         collection=Collection.SEND if first.sends_invoice else Collection.CARD,
         net_terms_days=first.net_terms_days,
+        renewal=due,
         key=f"renewal-{first.pk}-{milliseconds(group.boundary)}",
     )
     result = operations.carry_out(job, outcome)
@@ -223,7 +228,7 @@ def _go_on(outcome: Outcome, holding: Holding, currency: str) -> list[proration.
         if item.upcoming_quantity is not None:
             outcome.quantities.append(NewQuantity(item, item.upcoming_quantity))
             item.quantity = item.upcoming_quantity
-    shortest = attaching.terms(holding).shortest
+    shortest = situation.terms(holding).shortest
     if shortest is not None:
         end = next_boundary(holding.anchor, shortest, at)
         outcome.cycles.append(NewCycle(row, holding.anchor, at, end))

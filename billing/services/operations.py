@@ -5,6 +5,7 @@ pending; billing.services.recovery computes it again and comes through here once
 carries a key made from the operation, so that nothing is charged twice.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from billing.processors import Collection, Problem, ProcessorInvoice, Renewal, g
 from billing.services import applying, invoices, syncing
 from config.actor import Actor
 from entities.models import Customer, Entity
+
+logger = logging.getLogger(__name__)
 
 # How long a payment that a change waits for may take (spec billing 14.3).
 PATIENCE = timedelta(minutes=10)
@@ -140,6 +143,15 @@ def reverse(job: Job, outcome: Outcome, operation: Operation, collected: Process
     _fail(operation, outcome)
 
 
+def give_back(operation: Operation, paid: ProcessorInvoice, *, at: datetime, why: str) -> None:
+    """Refund what a customer paid for a change that can't be made any more, and close the change."""
+    logger.warning("operation %s: %s is given back: %s", operation.pk, paid.id, why)
+    if paid.total > 0:
+        get_processor().refund(paid.id, paid.total, key=f"operation-{operation.pk}-reverse")
+    operation.status, operation.finished_at, operation.reason = Operation.Status.FAILED, at, why[:500]
+    operation.save(update_fields=["status", "finished_at", "reason"])
+
+
 def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: ProcessorInvoice, at: datetime) -> None:
     """Carry out a change that waited, now that its invoice is paid: as it was computed then, with the lines of then."""
     with transaction.atomic():
@@ -214,13 +226,18 @@ def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None =
         waiting = waiting.filter(expires_at__lte=at)
     for operation in waiting.prefetch_related("invoices"):
         session = operation.outcome.get("session_id")
-        if session:
-            get_processor().expire_session(session)
+        closed = not session or get_processor().expire_session(session)
         for invoice in operation.invoices.filter(status__in=[Invoice.Status.OPEN, Invoice.Status.DRAFT]):
             voided = get_processor().void_invoice(invoice.processor_id, key=f"operation-{operation.pk}-void")
-            invoices.mark(invoice, voided, at=at)
-        operation.status, operation.finished_at = Operation.Status.EXPIRED, at
-        operation.save(update_fields=["status", "finished_at"])
+            if voided.status == Invoice.Status.PAID:
+                closed = False
+            else:
+                invoices.mark(invoice, voided, at=at)
+        if closed:
+            operation.status, operation.finished_at = Operation.Status.EXPIRED, at
+        # Else it was paid a moment ago: the processor's word on that completes the change.
+        operation.expires_at = operation.expires_at if closed else None
+        operation.save(update_fields=["status", "finished_at", "expires_at"])
 
 
 def _refuse(operation: Operation, collected: ProcessorInvoice, outcome: Outcome) -> None:

@@ -6,11 +6,11 @@ from datetime import datetime
 import msgspec
 from django.db import transaction
 
-from billing.errors import NothingToPay
+from billing.errors import NothingToPay, PaymentDeclined, StateMoved
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import Cancellation, End, Outcome, Start
-from billing.processors import ProcessorInvoice
-from billing.processors.registry import sandbox
+from billing.processors import ProcessorInvoice, Session, get_processor
+from billing.processors.registry import controls
 from billing.proration import Holding
 from billing.services import (
     holdings,
@@ -35,8 +35,8 @@ Status = Subscription.Status
 
 
 def set_card(customer: Customer, behavior: str | None) -> None:
-    """Replace or remove the sandbox card."""
-    sandbox().set_card(syncing.ensure_customer(customer), behavior)
+    """Replace or remove the card of a test customer."""
+    controls().set_card(syncing.ensure_customer(customer), behavior)
 
 
 def complete_checkout(
@@ -56,32 +56,56 @@ def complete_checkout(
         operation = waiting.select_related("customer", "entity").first()
         if operation is None:
             raise NothingToPay("No checkout page is open. Attach a paid plan to a customer without a card to get one.")
-        session = operation.outcome["session_id"]
-        set_card(customer, behavior)
-        request = _without_page(requests.read_attach(operation.request))
-        subject = Subject(Customer.objects.get(pk=customer.pk), operation.entity)
-        actor = Actor(operation.actor, operation.request_id)
-        first = request.plans[0].attach if isinstance(request, MultiAttach) else request
-        currency = subscriptions.currency_of(subject.customer, first.currency)
-        outcome = recovery.attachment(subject, request, at=at, currency=currency)
-        job = replace(
-            multiple.attach_job(subject.customer, request, actor)
-            if isinstance(request, MultiAttach)
-            else subscriptions.attach_job(subject, request, actor),
-            unpaid=Unpaid.REFUSED,
-        )
-        operation.status, operation.at = Operation.Status.PENDING, at
-        operation.request = requests.written(request)
-        operation.save(update_fields=["status", "at", "request"])
-        try:
-            operations.carry_out(job, outcome, operation=operation)
-        except DomainError:
-            # The page stays open: another card may do.
-            operation.outcome = {**operation.outcome, "tries": operation.outcome.get("tries", 0) + 1}
-            operation.status, operation.finished_at = Operation.Status.WAITING, None
-            operation.save(update_fields=["status", "finished_at", "outcome"])
+        session = controls().complete_session(operation.outcome["session_id"], behavior)
+        _complete(operation, session, at=at)
+        controls().close_session(session.id)
+
+
+def checkout_completed(operation: Operation, *, at: datetime) -> None:
+    """The processor says that a page was completed: what waited for it is done, once. The caller holds the turn."""
+    operation.refresh_from_db()
+    if operation.status != Operation.Status.WAITING:
+        return
+    session = get_processor().session(operation.outcome["session_id"])
+    if session.status == "complete":
+        _complete(operation, session, at=at)
+
+
+def _complete(operation: Operation, session: Session, *, at: datetime) -> None:
+    """Carry out what waited for a page. What was paid on it is for the change as it was when the page was opened."""
+    paid = session.invoice
+    moment = operation.at if paid is not None else at
+    request = _without_page(requests.read_attach(operation.request))
+    subject = Subject(Customer.objects.get(pk=operation.customer_id), operation.entity)
+    actor = Actor(operation.actor, operation.request_id)
+    first = request.plans[0].attach if isinstance(request, MultiAttach) else request
+    currency = subscriptions.currency_of(subject.customer, first.currency)
+    try:
+        outcome = recovery.attachment(subject, request, at=moment, currency=currency)
+        if paid is not None and outcome.total != paid.total:
+            raise StateMoved(f"What was paid for comes to {outcome.total} by now. The payment was given back.")
+    except DomainError as problem:
+        if paid is None:
             raise
-        sandbox().close_session(session)
+        operations.give_back(operation, paid, at=at, why=problem.message)
+        return
+    job = replace(
+        multiple.attach_job(subject.customer, request, actor)
+        if isinstance(request, MultiAttach)
+        else subscriptions.attach_job(subject, request, actor),
+        unpaid=Unpaid.REFUSED,
+    )
+    operation.status, operation.at = Operation.Status.PENDING, moment
+    operation.request = requests.written(request)
+    operation.save(update_fields=["status", "at", "request"])
+    try:
+        operations.carry_out(job, outcome, operation=operation)
+    except PaymentDeclined:
+        # The page stays open: another card may do.
+        operation.outcome = {**operation.outcome, "tries": operation.outcome.get("tries", 0) + 1}
+        operation.status, operation.finished_at = Operation.Status.WAITING, None
+        operation.save(update_fields=["status", "finished_at", "outcome"])
+        raise
 
 
 def _without_page(request: Attach | MultiAttach) -> Attach | MultiAttach:
@@ -104,7 +128,7 @@ def pay_open_invoice(customer: Customer, *, at: datetime, invoice: Invoice | Non
         found = payable.filter(pk=invoice.pk).first() if invoice is not None else payable.first()
         if found is None:
             raise NothingToPay("There is no open invoice to pay.")
-        paid = sandbox().settle_invoice(found.processor_id)
+        paid = controls().settle_invoice(found.processor_id)
         invoice_paid(found, paid, at=at)
         return found
 
@@ -113,11 +137,8 @@ def invoice_paid(invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> N
     """An open invoice is paid: what waited for it is done, what was past due is not any more."""
     operation = invoice.operation
     if operation is not None and operation.status == Operation.Status.WAITING:
-        computed = recovery.recompute(operation)
-        if computed is not None:
-            job, outcome = computed
-            operations.complete(job, outcome, operation, paid=paid, at=at)
-            return
+        _waited_for(operation, invoice, paid, at=at)
+        return
     with transaction.atomic():
         invoices.mark(invoice, paid, at=at)
         recovered = _no_longer_due(invoice)
@@ -125,6 +146,23 @@ def invoice_paid(invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> N
     if recovered:
         key = f"invoice-{invoice.pk}-paid"
         syncing.sync(customer=invoice.customer, entity=invoice.entity, ended=[], at=at, key=key)
+
+
+def _waited_for(operation: Operation, invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> None:
+    """Do what waited for the invoice or, where that can't be done any more, give the money back."""
+    try:
+        computed = recovery.recompute(operation)
+        why = "It can't be done any more."
+    except DomainError as problem:
+        computed, why = None, problem.message
+    if computed is not None and computed[1].total == paid.total:
+        operations.complete(computed[0], computed[1], operation, paid=paid, at=at)
+        return
+    operations.give_back(operation, paid, at=at, why=why)
+    with transaction.atomic():
+        invoices.mark(invoice, paid, at=at)
+        invoice.refunded = paid.total
+        invoice.save(update_fields=["refunded"])
 
 
 def _no_longer_due(invoice: Invoice) -> list[int]:

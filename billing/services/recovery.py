@@ -54,7 +54,7 @@ def attachment(subject: Subject, request: Attach | MultiAttach, *, at: datetime,
     """What one or several attachments come to."""
     if isinstance(request, MultiAttach):
         return combining.attachments(subject.customer, request, at=at, currency=currency)
-    return attaching.compute(attaching.setup(subject, request, at=at, currency=currency))
+    return attaching.compute(situation.read(subject, request, at=at, currency=currency))
 
 
 def _settle(operation: Operation) -> None:
@@ -65,7 +65,9 @@ def _settle(operation: Operation) -> None:
         # Done again by whoever brings the customer up to date, under the same key at the processor.
         _close(operation, Status.FAILED)
         return
-    collected = get_processor().invoice_by_key(operations.invoice_key(operation))
+    collected = get_processor().invoice_by_key(
+        operations.invoice_key(operation), customer_id=operation.customer.processor_id
+    )
     if collected is None or collected.status == "void":
         _close(operation, Status.FAILED)
     elif collected.status != "paid":

@@ -3,16 +3,17 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
 
-from billing import proration
+from django.conf import settings
+
+from billing import changes, proration
 from billing.models import Subscription
-from billing.processors import SubscriptionItemState, get_processor
+from billing.processors import SubscriptionItemState, SubscriptionTerms, get_processor
 from billing.proration import Holding
 from billing.services import holdings
 from entities.models import Customer, Entity
+from plans.intervals import Interval
 
-ZERO = Decimal(0)
 _LIVE = (Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
 
 
@@ -39,41 +40,88 @@ def ensure_customer(customer: Customer) -> str:
     """The customer's id at the processor, made when it is first needed."""
     if not customer.processor_id:
         customer.processor_id = get_processor().ensure_customer(
-            ref=customer.external_id, email=customer.email, name=customer.name, key=f"customer-{customer.pk}"
+            ref=customer.external_id,
+            email=customer.email,
+            name=customer.name,
+            clock_at=customer.clock_at,
+            key=f"customer-{customer.pk}",
         )
         Customer.objects.filter(pk=customer.pk).update(processor_id=customer.processor_id)
     return customer.processor_id
 
 
 def _put(customer: Customer, entity: Entity | None, held: list[Holding], *, at: datetime, key: str) -> str:
-    processor, rows = get_processor(), [holding.subscription for holding in held]
-    items = [item for holding in held for item in _items(holding)]
-    first = min(rows, key=lambda row: row.current_period_end or at)
-    start, end = first.current_period_start or at, first.current_period_end or at
+    rows = [holding.subscription for holding in held]
     found = next((row.processor_subscription_id for row in rows if row.processor_subscription_id), "")
-    if not found:
-        found = processor.create_subscription(
-            customer_id=ensure_customer(customer),
-            entity_id=entity.external_id if entity else None,
-            items=items,
-            period_start=start,
-            period_end=end,
-            anchor=first.billing_cycle_anchor or at,
-            key=f"{key}-subscription",
-        )
-    processor.update_subscription(
-        found,
-        items=items,
+    terms = _terms(customer, entity, held, at)
+    if terms is None:
+        return found
+    put = get_processor().put_subscription(found, terms, key=f"{key}-subscription")
+    Subscription.objects.filter(pk__in=[row.pk for row in rows]).exclude(processor_subscription_id=put).update(
+        processor_subscription_id=put
+    )
+    return put
+
+
+def _terms(customer: Customer, entity: Entity | None, held: list[Holding], at: datetime) -> SubscriptionTerms | None:
+    """What the processor is to hold for plans that share a subscription; None for plans without cycles."""
+    rows = [holding.subscription for holding in held]
+    first = min(rows, key=lambda row: row.current_period_end or at)
+    interval = _interval(held)
+    if interval is None:
+        return None
+    start, end = first.current_period_start or at, first.current_period_end or at
+    following = _following(customer, entity, held, end, at)
+    goes_on = bool(following) and _interval(following) == interval and _is_priced(following) == _is_priced(held)
+    shown = following if goes_on else held
+    own = rows[0].pk if rows[0].has_own_cycle else 0
+    return SubscriptionTerms(
+        ref=f"{customer.pk}.{entity.pk if entity else 0}.{own}",
+        customer_id=ensure_customer(customer),
+        entity_id=entity.external_id if entity else None,
+        currency=customer.currency or settings.CURRENCY.lower(),
+        items=[item for holding in shown for item in _items(holding)],
+        interval=interval,
+        anchor=first.billing_cycle_anchor or at,
         period_start=start,
         period_end=end,
         status=_status(rows, at),
-        cancel_at=_cancel_at(customer, entity, rows),
-        key=f"{key}-items",
+        trial_ends_at=first.trial_ends_at if first.is_trialing(at) else None,
+        ends_without_card=all(not row.trial_card_required and not row.sends_invoice for row in rows),
+        cancel_at=_cancel_at(rows, following, end, goes_on=goes_on),
+        sends_invoice=first.sends_invoice,
+        net_terms_days=first.net_terms_days,
+        name=first.plan.slug,
     )
-    Subscription.objects.filter(pk__in=[row.pk for row in rows]).exclude(processor_subscription_id=found).update(
-        processor_subscription_id=found
+
+
+def _following(
+    customer: Customer, entity: Entity | None, held: list[Holding], end: datetime, at: datetime
+) -> list[Holding]:
+    """What the next renewal bills: the plans that go on, and the paid ones that are to start there."""
+    staying = [holding for holding in held if not _ends_by(holding.subscription, end)]
+    own = held[0].subscription.has_own_cycle
+    waiting = holdings.rows(customer).filter(
+        entity=entity, status=Subscription.Status.SCHEDULED, is_paid=True, has_own_cycle=own, started_at__lte=end
     )
-    return found
+    if own:
+        waiting = waiting.filter(group__in=[holding.subscription.group for holding in held])
+    return [*staying, *holdings.load(waiting, at=at)]
+
+
+def _ends_by(row: Subscription, end: datetime) -> bool:
+    return row.ends_at is not None and row.ends_at <= end
+
+
+def _interval(held: list[Holding]) -> Interval | None:
+    intervals = [changes.terms_of(holding.subscription, holding.items).shortest for holding in held]
+    return min((found for found in intervals if found), key=lambda interval: interval.months, default=None)
+
+
+def _is_priced(held: list[Holding]) -> bool:
+    """Whether anything is paid in advance with the shortest interval: what is not can't turn into what is."""
+    interval = _interval(held)
+    return any(item.amount and item.interval == interval for holding in held for item in _items(holding))
 
 
 def _items(holding: Holding) -> list[SubscriptionItemState]:
@@ -81,16 +129,24 @@ def _items(holding: Holding) -> list[SubscriptionItemState]:
     kept: dict[int, int] = defaultdict(int)
     for seat in holdings.vacated([holding]):
         kept[seat.item_id] += 1
-    return [
-        SubscriptionItemState(
-            plan_id=holding.subscription.plan.slug,
-            feature_id=price.item.feature.slug if price.item else None,
-            quantity=price.quantity - kept[price.item.pk] if price.item else price.quantity,
-            amount=price.amount,
-        )
-        for price in proration.advances(holding)
-        if price.interval is not None
-    ]
+    return [_item(holding, price, kept) for price in proration.advances(holding) if price.interval is not None]
+
+
+def _item(holding: Holding, price: proration.Advance, kept: dict[int, int]) -> SubscriptionItemState:
+    """One price with what the next renewal will count: without kept seats, with a quantity that is set for then."""
+    plan, item = holding.subscription.plan, price.item
+    quantity, amount = price.quantity, price.amount
+    if item is not None and (kept[item.pk] or item.upcoming_quantity is not None):
+        quantity = item.upcoming_quantity if item.upcoming_quantity is not None else quantity - kept[item.pk]
+        amount = proration.rate(item).price_of(quantity)
+    return SubscriptionItemState(
+        plan_id=plan.slug,
+        feature_id=item.feature.slug if item is not None else None,
+        quantity=quantity,
+        amount=amount,
+        interval=price.interval,
+        name=plan.name,
+    )
 
 
 def _status(rows: list[Subscription], at: datetime) -> str:
@@ -99,12 +155,14 @@ def _status(rows: list[Subscription], at: datetime) -> str:
     return "trialing" if all(row.is_trialing(at) for row in rows) else "active"
 
 
-def _cancel_at(customer: Customer, entity: Entity | None, rows: list[Subscription]) -> datetime | None:
-    """When the last plan of the subscription ends, unless a paid one is waiting to take its place."""
+def _cancel_at(
+    rows: list[Subscription], following: list[Holding], end: datetime, *, goes_on: bool
+) -> datetime | None:
+    """When the last plan of the subscription ends. What follows on other terms gets a subscription of its own then."""
     ends = [row.ends_at for row in rows]
-    successor = Subscription.objects.filter(
-        customer=customer, entity=entity, status=Subscription.Status.SCHEDULED, is_paid=True
-    )
-    if any(end is None for end in ends) or successor.exists():
+    waiting = [holding.subscription.status == Subscription.Status.SCHEDULED for holding in following]
+    if waiting and all(waiting) and not goes_on:
+        return end
+    if any(waiting) or any(moment is None for moment in ends):
         return None
-    return max(end for end in ends if end is not None)
+    return max(moment for moment in ends if moment is not None)
