@@ -1,138 +1,25 @@
-"""What attaching a plan comes to: setup reads, compute decides; billing.services.operations carries it out."""
+"""What attaching a plan comes to, in a situation that was read; billing.services.operations carries it out."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
 from billing import changes, proration
-from billing.changes import Kind, Schedule, Terms
-from billing.errors import PlanAlreadyAttached
+from billing.changes import Kind, Schedule
 from billing.models import Subscription
 from billing.outcomes import Cancellation, Checkout, End, NewCycle, NextCycle, Outcome, Start
-from billing.processors import get_processor
 from billing.proration import Holding, Line
-from billing.services import drafts, holdings
-from billing.services.requests import Attach, Trial
+from billing.services import situation
+from billing.services.situation import Situation
 from config.errors import InvalidRequest
-from entities.models import Customer
-from entities.subject import Subject
-from plans.intervals import Interval, IntervalUnit, boundary, next_boundary, period_around
-from plans.models import Plan
+from plans.intervals import Interval, IntervalUnit, next_boundary, period_around
 
 ZERO = Decimal(0)
-_LIVE = (Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
 _FIRST_CYCLE = Interval(IntervalUnit.MONTH)
 
 
-@dataclass(slots=True)
-class Setup:
-    """What is there when a plan is attached, read under the customer's lock."""
-
-    subject: Subject
-    request: Attach
-    at: datetime
-    currency: str
-    plan: Plan
-    new: Holding
-    terms: Terms
-    current: Holding | None  # the main plan of the scope and group, live
-    scheduled: list[Subscription]  # waiting in the scope and group
-    joined: Holding | None  # a live paid plan of the scope, whose processor subscription the new one shares
-    others_live: bool  # another plan has a subscription at the processor
-    others_paid: bool  # another plan is past its trial and counts its cycles from the customer's anchor
-    live_in_scope: list[Holding]
-    removed: list[Holding]
-    trial: Trial | None
-    is_update: bool  # the terms of `current` change, the plan stays
-
-    @property
-    def customer(self) -> Customer:
-        return self.subject.customer
-
-    @property
-    def has_card(self) -> bool:
-        """Asked of the processor when it matters, never while rows are locked."""
-        key = self.customer.processor_id
-        return bool(key) and get_processor().payment_method(key) is not None
-
-    @property
-    def is_main(self) -> bool:
-        return not self.new.subscription.is_add_on and not self.new.subscription.is_one_off
-
-    @property
-    def is_upgrade(self) -> bool:
-        return self.current is not None and changes.is_upgrade(terms(self.current), self.terms)
-
-
-def terms(holding: Holding) -> Terms:
-    """The prices of a holding."""
-    return changes.terms_of(holding.subscription, holding.items)
-
-
-def setup(
-    subject: Subject, request: Attach, *, at: datetime, currency: str, predecessor: Holding | None = None
-) -> Setup:
-    """Read what is there; raises what is wrong with the request.
-
-    `predecessor` is a plan that the new one replaces although it is the same plan (an update of its terms).
-    """
-    plan = drafts.plan(request.plan, request.version)
-    in_scope = [
-        row
-        for row in holdings.rows(subject.customer).filter(entity=subject.entity).current_or_scheduled()
-        if not row.is_one_off
-    ]
-    live = holdings.load([row for row in in_scope if row.status in _LIVE], at=at)
-    current = predecessor
-    if current is None and not plan.is_add_on:
-        current = next((h for h in live if h.subscription.group == plan.group and not h.subscription.is_add_on), None)
-    new = drafts.holding(
-        subject, plan, customize=request.customize, quantities=request.quantities, at=at, carried=current
-    )
-    if new.subscription.is_one_off and predecessor is None:
-        current = None
-    scheduled = [
-        row
-        for row in in_scope
-        if row.status == Subscription.Status.SCHEDULED
-        and row.group == plan.group
-        and not row.is_add_on
-        and not plan.is_add_on
-        and not new.subscription.is_one_off
-    ]
-    joined = next((h for h in live if h.subscription.is_paid and not h.subscription.has_own_cycle), None)
-    paid_elsewhere = Subscription.objects.filter(customer=subject.customer, is_paid=True, has_own_cycle=False).live()
-    if current is not None:
-        paid_elsewhere = paid_elsewhere.exclude(pk=current.subscription.pk)
-        holdings.expect_seats(new, current, subject)
-    else:
-        holdings.expect_seats(new, None, subject)
-    found = Setup(
-        subject=subject,
-        request=request,
-        at=at,
-        currency=currency,
-        plan=plan,
-        new=new,
-        terms=terms(new),
-        current=current,
-        scheduled=scheduled,
-        joined=joined,
-        others_live=paid_elsewhere.exists(),
-        others_paid=paid_elsewhere.exclude(trial_ends_at__gt=at).exists(),
-        live_in_scope=live,
-        removed=_removed(request, live, plan),
-        trial=None,
-        is_update=predecessor is not None,
-    )
-    _validate(found)
-    found.trial = _trial(found)
-    return found
-
-
-def compute(found: Setup) -> Outcome:
+def compute(found: Situation) -> Outcome:
     """What the attachment comes to."""
     schedule = _schedule(found)
     if found.request.starts_at is not None and found.request.starts_at > found.at:
@@ -147,7 +34,7 @@ def end_of_cycle(holding: Holding, at: datetime) -> datetime:
     subscription = holding.subscription
     if subscription.is_trialing(at) and subscription.trial_ends_at is not None:
         return subscription.trial_ends_at
-    longest = terms(holding).longest
+    longest = situation.terms(holding).longest
     if longest is None or subscription.billing_cycle_anchor is None:
         return at
     return next_boundary(subscription.billing_cycle_anchor, longest, at)
@@ -159,7 +46,7 @@ def first_period(holding: Holding, at: datetime) -> None:
     if subscription.is_trialing(at):
         subscription.current_period_start, subscription.current_period_end = at, subscription.trial_ends_at
         return
-    shortest = terms(holding).shortest
+    shortest = situation.terms(holding).shortest
     if shortest is None or subscription.billing_cycle_anchor is None:
         return
     period = proration.Period(*period_around(subscription.billing_cycle_anchor, shortest, at))
@@ -175,82 +62,16 @@ def next_cycle(holding: Holding, *, currency: str) -> NextCycle | None:
     return NextCycle(end, proration.renewal_lines(holding, at=end, currency=currency), usage)
 
 
-def _removed(request: Attach, live: list[Holding], plan: Plan) -> list[Holding]:
-    removed = []
-    for slug in request.remove_plans:
-        if slug == plan.slug:
-            raise InvalidRequest(f"remove_plan_ids: {slug} is the plan being attached. Leave it out.")
-        holding = next((holding for holding in live if holding.subscription.plan.slug == slug), None)
-        if holding is None:
-            raise InvalidRequest(
-                f"remove_plan_ids: {slug} is not active here.", code="cus_product_not_found", status=404
-            )
-        removed.append(holding)
-    return removed
-
-
-def _validate(found: Setup) -> None:
-    request, current, plan = found.request, found.current, found.plan
-    if current is not None and not found.is_update and current.subscription.plan.slug == plan.slug:
-        same_version = request.version is None or request.version == current.subscription.plan.version
-        if same_version and not request.customize.changes_terms:
-            raise PlanAlreadyAttached(plan.name)
-    if request.currency and found.customer.currency and request.currency.lower() != found.customer.currency:
-        raise InvalidRequest(
-            f"currency: this customer pays in {found.customer.currency}, not {request.currency}.",
-            code="currency_mismatch",
-        )
-    is_past = request.starts_at is not None and request.starts_at < found.at
-    if is_past and (current is not None or not found.new.subscription.is_paid):
-        raise InvalidRequest("starts_at lies in the past, which only a first paid plan can. Leave it out.")
-    if request.ends_at is not None and request.ends_at <= (request.starts_at or found.at):
-        raise InvalidRequest("ends_at must lie after the start.")
-    if request.anchor is not None and request.anchor < found.at:
-        raise InvalidRequest('billing_cycle_anchor must be "now" or lie ahead.')
-    if request.new_billing_subscription is False and found.joined is None and found.new.subscription.is_paid:
-        raise InvalidRequest(
-            "new_billing_subscription is false, but there is no active paid recurring subscription. Leave it out."
-        )
-
-
-def _schedule(found: Setup) -> Schedule:
+def _schedule(found: Situation) -> Schedule:
     asked = Schedule(found.request.schedule) if found.request.schedule else None
-    current = terms(found.current) if found.current is not None else None
+    current = situation.terms(found.current) if found.current is not None else None
     return changes.decide(current, found.terms, asked=asked)
 
 
-# -- trials (spec billing 7) --
-
-
-def _trial(found: Setup) -> Trial | None:
-    """The trial to start now; None for none. An object in the request is a fresh one, whatever was had before."""
-    given = found.request.customize.free_trial
-    if given is not msgspec.UNSET:
-        return given
-    if found.is_update or (found.joined is not None and not found.is_upgrade):
-        return None  # the state of the subscription that goes on counts
-    trial = drafts.trial_of(found.plan, found.request.customize)
-    return None if trial is None or _had_trial(found) else trial
-
-
-def _had_trial(found: Setup) -> bool:
-    """Once per plan and scope, whatever became of it; a fingerprint counts for all customers that share it."""
-    had = Subscription.objects.filter(plan__slug=found.plan.slug, trial_ends_at__isnull=False)
-    if had.filter(customer=found.customer, entity=found.subject.entity).exists():
-        return True
-    fingerprint = found.customer.fingerprint
-    return bool(fingerprint) and had.filter(customer__fingerprint=fingerprint).exclude(customer=found.customer).exists()
-
-
-def trial_end(trial: Trial, at: datetime) -> datetime:
-    """When a trial that starts at `at` is over."""
-    return boundary(at, Interval(IntervalUnit(trial.unit)), trial.length)
-
-
-def _set_trial(found: Setup) -> None:
+def _set_trial(found: Situation) -> None:
     new = found.new.subscription
     if found.trial is not None:
-        new.trial_ends_at = trial_end(found.trial, found.at)
+        new.trial_ends_at = situation.trial_end(found.trial, found.at)
         new.trial_card_required = found.trial.card_required
         new.trial_on_end = found.trial.on_end
     elif found.request.customize.free_trial is msgspec.UNSET:
@@ -263,7 +84,7 @@ def _set_trial(found: Setup) -> None:
 # -- at once --
 
 
-def _immediate(found: Setup) -> Outcome:
+def _immediate(found: Situation) -> Outcome:
     new, at = found.new.subscription, found.at
     outcome = Outcome(at=at, currency=found.currency, intent="attach")
     _set_trial(found)
@@ -300,7 +121,7 @@ def _immediate(found: Setup) -> Outcome:
     return outcome
 
 
-def _set_cycle(found: Setup, outcome: Outcome) -> None:
+def _set_cycle(found: Situation, outcome: Outcome) -> None:
     """The anchor of the new subscription, and of the customer where this is the first paid plan (spec billing 4)."""
     new, at, current = found.new.subscription, found.at, found.current
     if found.request.subscription_id:
@@ -327,7 +148,7 @@ def _set_cycle(found: Setup, outcome: Outcome) -> None:
     first_period(found.new, at)
 
 
-def _anchor(found: Setup) -> datetime:
+def _anchor(found: Situation) -> datetime:
     new, at, current, request = found.new.subscription, found.at, found.current, found.request
     if request.anchor is not None:
         return request.anchor
@@ -347,7 +168,7 @@ def _anchor(found: Setup) -> datetime:
     return at
 
 
-def _lines(found: Setup, outcome: Outcome) -> list[Line]:
+def _lines(found: Situation, outcome: Outcome) -> list[Line]:
     """Overage of the outgoing plan, then credits, then charges (spec billing 6.2)."""
     new, at, currency, request = found.new, found.at, found.currency, found.request
     outgoing = [holding for holding in [found.current, *found.removed] if holding is not None]
@@ -382,7 +203,7 @@ def _lines(found: Setup, outcome: Outcome) -> list[Line]:
     return [*lines, *credits_, *charges]
 
 
-def _charges(found: Setup) -> list[Line]:
+def _charges(found: Situation) -> list[Line]:
     new, at = found.new, found.at
     if new.subscription.is_paid and not new.subscription.is_trialing(at):
         start = found.request.starts_at or at
@@ -407,7 +228,7 @@ def _since(new: Holding, start: datetime, at: datetime, currency: str) -> list[L
     return lines
 
 
-def _move_siblings(found: Setup, outcome: Outcome, credits_: list[Line], charges: list[Line]) -> None:
+def _move_siblings(found: Situation, outcome: Outcome, credits_: list[Line], charges: list[Line]) -> None:
     """With another anchor, the plans that share the processor subscription move too."""
     replaced = {end.subscription.pk for end in outcome.ends}
     for holding in found.live_in_scope:
@@ -420,7 +241,7 @@ def _move_siblings(found: Setup, outcome: Outcome, credits_: list[Line], charges
 
 def move(holding: Holding, outcome: Outcome, *, anchor: datetime, charges: list[Line]) -> None:
     """Count a holding's cycles from another anchor from now on, and charge the cycle that begins."""
-    shortest = terms(holding).shortest
+    shortest = situation.terms(holding).shortest
     if shortest is None:
         return
     before = holding.subscription.billing_cycle_anchor
@@ -431,7 +252,7 @@ def move(holding: Holding, outcome: Outcome, *, anchor: datetime, charges: list[
     holding.subscription.billing_cycle_anchor = before
 
 
-def _checkout(found: Setup, outcome: Outcome) -> Checkout | None:
+def _checkout(found: Situation, outcome: Outcome) -> Checkout | None:
     """Which page the customer has to pay on, if any (spec billing 14.1)."""
     request, new = found.request, found.new.subscription
     mode = request.redirect_mode
@@ -452,7 +273,7 @@ def _checkout(found: Setup, outcome: Outcome) -> Checkout | None:
 # -- later --
 
 
-def _scheduled(found: Setup, start: datetime) -> Outcome:
+def _scheduled(found: Situation, start: datetime) -> Outcome:
     """The new plan waits until `start`; the current one stays until then, and costs nothing more (spec billing 2.5)."""
     new, current = found.new.subscription, found.current
     one_off = [item for item in found.new.items if item.is_prepaid and item.billed_every is None]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from billing.outcomes import NextCycle, Outcome
-from billing.services import attaching
+from billing.services import attaching, situation
 from billing.services.requests import MultiAttach
 from config.errors import InvalidRequest
 from entities.models import Customer, Entity
@@ -16,7 +16,7 @@ def attachments(customer: Customer, request: MultiAttach, *, at: datetime, curre
     parts, seen = [], set()
     for scoped in request.plans:
         subject = scope(customer, scoped.entity_pk)
-        found = attaching.setup(subject, scoped.attach, at=at, currency=currency)
+        found = situation.read(subject, scoped.attach, at=at, currency=currency)
         place = (scoped.entity_pk, found.plan.group)
         if found.is_main and place in seen:
             raise InvalidRequest(f"plans: {found.plan.slug} and another plan of its group can't be held together.")

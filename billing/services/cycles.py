@@ -10,7 +10,7 @@ from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.processors import Collection, Renewal, get_processor
 from billing.proration import Holding
-from billing.services import attaching, holdings, operations, resets, updating
+from billing.services import attaching, holdings, operations, resets, situation, updating
 from billing.services.operations import Job, Result, Unpaid
 from billing.services.requests import Update
 from config.actor import Actor

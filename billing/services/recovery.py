@@ -5,7 +5,7 @@ from datetime import datetime
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
 from billing.processors import ProcessorInvoice, get_processor
-from billing.services import attaching, combining, holdings, operations, requests, updating
+from billing.services import attaching, combining, holdings, operations, requests, situation, updating
 from billing.services.operations import Job
 from billing.services.requests import Attach, MultiAttach, Update
 from config.actor import Actor

@@ -11,9 +11,20 @@ from billing.errors import StateMoved
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
 from billing.processors import Collection, get_processor
-from billing.services import attaching, checkouts, holdings, operations, queue, recovery, requests, updating
+from billing.services import (
+    attaching,
+    checkouts,
+    holdings,
+    operations,
+    queue,
+    recovery,
+    requests,
+    situation,
+    updating,
+)
 from billing.services.operations import Job, Result
 from billing.services.requests import Attach, Update
+from billing.services.situation import Situation
 from config.actor import Actor
 from entities.models import Customer
 from entities.subject import Subject
@@ -146,11 +157,11 @@ def currency_of(customer: Customer, asked: str | None = None) -> str:
     return customer.currency or (asked or settings.CURRENCY).lower()
 
 
-def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool) -> tuple[attaching.Setup, Outcome]:
+def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool) -> tuple[Situation, Outcome]:
     with transaction.atomic():
         scope = Subject(_customer(subject, locks=locks), subject.entity)
         currency = currency_of(scope.customer, request.currency)
-        found = attaching.setup(scope, request, at=at, currency=currency)
+        found = situation.read(scope, request, at=at, currency=currency)
     outcome = attaching.compute(found)
     plan = found.plan
     waiting = [row.pk for row in found.scheduled]

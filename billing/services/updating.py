@@ -12,7 +12,7 @@ from billing.errors import SubscriptionNotFound
 from billing.models import Invoice, Subscription, SubscriptionItem
 from billing.outcomes import Cancellation, End, NewQuantity, NextCycle, Outcome, Start
 from billing.proration import Holding
-from billing.services import attaching, drafts, holdings
+from billing.services import attaching, drafts, holdings, situation
 from billing.services.requests import Attach, BasePrice, Carry, Customize, Quantity, Update
 from config.errors import InvalidInput, InvalidRequest
 from entities.subject import Subject
@@ -346,9 +346,9 @@ def _change_terms(found: Setup) -> Outcome:
         metadata=row.metadata,
         bills=request.bills,
     )
-    setup = attaching.setup(found.subject, attach, at=found.at, currency=found.currency, predecessor=found.target)
-    setup.scheduled = []
-    outcome = attaching.compute(setup)
+    scene = situation.read(found.subject, attach, at=found.at, currency=found.currency, predecessor=found.target)
+    scene.scheduled = []
+    outcome = attaching.compute(scene)
     outcome.intent = "update_plan"
     _keep_end(found, outcome)
     return outcome
