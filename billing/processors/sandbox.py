@@ -116,11 +116,14 @@ class SandboxProcessor:
     def refund(self, invoice_id: str, amount: Decimal, *, key: str) -> Decimal:
         with transaction.atomic():
             row = SandboxInvoice.objects.select_for_update().get(invoice_id=invoice_id)
-            if key not in row.refund_keys:
-                row.refunded += min(amount, row.total - row.credit_used - row.refunded)
-                row.refund_keys = [*row.refund_keys, key]
-                row.save(update_fields=["refunded", "refund_keys"])
-        return min(amount, row.refunded)
+            for earlier, given in row.refund_keys:
+                if earlier == key:
+                    return Decimal(given)
+            given = max(ZERO, min(amount, row.total - row.credit_used - row.refunded))
+            row.refunded += given
+            row.refund_keys = [*row.refund_keys, [key, str(given)]]
+            row.save(update_fields=["refunded", "refund_keys"])
+        return given
 
     def checkout(
         self,
