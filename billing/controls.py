@@ -16,6 +16,7 @@ from typing import Any, Literal
 from plans.intervals import Interval, IntervalUnit, period_around
 
 Controls = Mapping[str, list[dict[str, Any]]]
+Owner = Literal["entity", "customer"]
 _DAYS = {"day": Decimal(1), "week": Decimal(7), "month": Decimal(30), "year": Decimal(365)}
 
 
@@ -28,7 +29,7 @@ class UsageLimit:
     interval: str
     anchor: str
     properties: Mapping[str, Any]
-    owner: Literal["entity", "customer"]
+    owner: Owner
 
     @property
     def key(self) -> str:
@@ -70,15 +71,24 @@ def overage_allowed(feature: str, *, entity: Controls, customer: Controls, plans
     return all(e.get("enabled", False) for e in of_plans) if of_plans else None
 
 
-def usage_limit(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> UsageLimit | None:
-    """The usage limit in force: of several plans the strictest by daily rate; a disabled entry lifts the limit."""
-    for controls, owner in ((entity, "entity"), (customer, "customer")):
-        entry = _entry(controls, "usage_limits", feature)
-        if entry is not None:
-            return _usage_limit(entry, "entity" if owner == "entity" else "customer")
-    of_plans = [_usage_limit(e, "customer") for e in (_entry(plan, "usage_limits", feature) for plan in plans) if e]
-    in_force = [limit for limit in of_plans if limit is not None]
-    return min(in_force, key=lambda limit: limit.limit / _DAYS[limit.interval], default=None)
+def usage_limits(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> list[UsageLimit]:
+    """The usage limits in force, all of which bind: a feature may be capped per day as well as per month.
+
+    The entity's entries for a feature replace the customer's, those its plans'; of several plans the strictest by
+    daily rate counts. A disabled entry stands for no limit.
+    """
+    of_entity, of_customer = _entries(entity, feature), _entries(customer, feature)
+    if of_entity:
+        return _in_force(of_entity, "entity")
+    if of_customer:
+        return _in_force(of_customer, "customer")
+    by_plan = [_in_force(_entries(plan, feature), "customer") for plan in plans]
+    return min(filter(None, by_plan), key=lambda limits: min(map(_daily, limits)), default=[])
+
+
+def usage_limits_of(controls: Controls, owner: Owner) -> list[UsageLimit | None]:
+    """The limits that one layer of controls sets, entry by entry; None where one is disabled."""
+    return [_usage_limit(entry, owner) for entry in controls.get("usage_limits", ())]
 
 
 def spend_limit(feature: str, *, entity: Controls, customer: Controls, plans: Iterable[Controls]) -> SpendLimit | None:
@@ -93,16 +103,23 @@ def spend_limit(feature: str, *, entity: Controls, customer: Controls, plans: It
     return None
 
 
-def limited_features(controls: Controls) -> list[str]:
-    """The features that these controls cap."""
-    return [entry["feature_id"] for entry in controls.get("usage_limits", [])]
-
-
 def _entry(controls: Controls, name: str, feature: str) -> dict[str, Any] | None:
     return next((entry for entry in controls.get(name, ()) if entry.get("feature_id") == feature), None)
 
 
-def _usage_limit(entry: dict[str, Any], owner: Literal["entity", "customer"]) -> UsageLimit | None:
+def _entries(controls: Controls, feature: str) -> list[dict[str, Any]]:
+    return [entry for entry in controls.get("usage_limits", ()) if entry.get("feature_id") == feature]
+
+
+def _in_force(entries: Iterable[dict[str, Any]], owner: Owner) -> list[UsageLimit]:
+    return [limit for limit in (_usage_limit(entry, owner) for entry in entries) if limit is not None]
+
+
+def _daily(limit: UsageLimit) -> Decimal:
+    return limit.limit / _DAYS[limit.interval]
+
+
+def _usage_limit(entry: dict[str, Any], owner: Owner) -> UsageLimit | None:
     if not entry.get("enabled", True):
         return None
     properties = (entry.get("filter") or {}).get("properties") or {}

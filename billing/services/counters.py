@@ -31,31 +31,32 @@ class Counted:
     unlimited: bool = False
 
 
-def limits(scope: Scope, features: Sequence[SourceFeature]) -> dict[int, UsageLimit]:
-    """The usage limits in force in this scope, by feature."""
+def limits(scope: Scope, features: Sequence[SourceFeature]) -> list[tuple[int, UsageLimit]]:
+    """The usage limits in force in this scope, with the feature that each caps."""
     layers = scope.controls()
     if not any("usage_limits" in layer for layer in (layers["entity"], layers["customer"], *layers["plans"])):
-        return {}
-    found = {feature.id: controls.usage_limit(feature.slug, **layers) for feature in features}
-    return {feature_id: limit for feature_id, limit in found.items() if limit is not None}
+        return []
+    return [(feature.id, limit) for feature in features for limit in controls.usage_limits(feature.slug, **layers)]
 
 
 def headroom(
     scope: Scope, features: Sequence[SourceFeature], properties: Mapping[str, Any], *, lock: bool = False
 ) -> dict[int, Decimal]:
-    """What each limit that counts an event with these properties leaves, by feature; below 0 when overflowed."""
-    in_force = {feature_id: limit for feature_id, limit in limits(scope, features).items() if limit.counts(properties)}
-    return {
-        feature_id: limit.limit - _used(scope, feature_id, limit, lock=lock) for feature_id, limit in in_force.items()
-    }
+    """What the limits that count an event with these properties leave, by feature; below 0 when overflowed."""
+    left: dict[int, Decimal] = {}
+    for feature_id, limit in limits(scope, features):
+        if limit.counts(properties):
+            room = limit.limit - _used(scope, feature_id, limit, lock=lock)
+            left[feature_id] = min(room, left.get(feature_id, room))
+    return left
 
 
 def count(
     scope: Scope, features: Sequence[SourceFeature], moved: Sequence[Counted], properties: Mapping[str, Any]
 ) -> None:
-    """Count what was taken (below 0: given back): tracked units against the feature's own limit whatever paid, and
+    """Count what was taken (below 0: given back): tracked units against the feature's own limits whatever paid, and
     credits against a credit feature's. Unlimited balances are not counted."""
-    for feature_id, limit in limits(scope, features).items():
+    for feature_id, limit in limits(scope, features):
         if not limit.counts(properties):
             continue
         is_own = features[0].id == feature_id
@@ -92,24 +93,23 @@ def add(scope: Scope, feature_id: int, limit: UsageLimit, by: Decimal) -> None:
         )
 
 
-def shown(stored: controls.Controls, *, customer: Customer, entity: Entity | None, at: datetime) -> dict[str, Decimal]:
-    """The present usage of each limit of a customer or entity, by feature slug, as reads show it."""
+def shown(stored: controls.Controls, *, customer: Customer, entity: Entity | None, at: datetime) -> list[Decimal]:
+    """The present usage of each limit of a customer or entity, in the order of its entries, as reads show it."""
+    in_force = controls.usage_limits_of(stored, "entity" if entity else "customer")
+    slugs = [limit.feature for limit in in_force if limit is not None]
+    if not slugs:
+        return [ZERO] * len(in_force)
     anchor = customer.billing_cycle_anchor or customer.created_at
-    in_force = {}
-    for slug in controls.limited_features(stored):
-        layer: dict[str, Any] = {"entity": stored if entity else {}, "customer": {} if entity else stored, "plans": []}
-        limit = controls.usage_limit(slug, **layer)
-        if limit is not None:
-            in_force[slug] = limit
-    if not in_force:
-        return {}
     counted = {
         (counter.feature.slug, counter.limit_key, counter.window_start): counter.used
         for counter in UsageCounter.objects.filter(
-            customer=customer, entity=entity, feature__slug__in=in_force
+            customer=customer, entity=entity, feature__slug__in=slugs
         ).select_related("feature")
     }
-    return {slug: counted.get((slug, limit.key, limit.window(at, anchor)[0]), ZERO) for slug, limit in in_force.items()}
+    return [
+        ZERO if limit is None else counted.get((limit.feature, limit.key, limit.window(at, anchor)[0]), ZERO)
+        for limit in in_force
+    ]
 
 
 def _used(scope: Scope, feature_id: int, limit: UsageLimit, *, lock: bool) -> Decimal:

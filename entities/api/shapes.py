@@ -169,11 +169,8 @@ def _with_plan(shown: dict[str, Any], row: Subscription, plans: Mapping[int, dic
 
 
 def _controls(stored: dict[str, Any], *, customer: Customer, entity: Entity | None, at: datetime) -> dict[str, Any]:
-    used = counters.shown(stored, customer=customer, entity=entity, at=at)
-    order: list[Decimal | None] = [
-        used.get(limit["feature_id"], Decimal(0)) for limit in stored.get("usage_limits", [])
-    ]
-    return plan_shapes.billing_controls(stored, order)
+    used: list[Decimal | None] = [*counters.shown(stored, customer=customer, entity=entity, at=at)]
+    return plan_shapes.billing_controls(stored, used)
 
 
 def _expanded(customer: Customer, at: datetime, expand: Sequence[str]) -> dict[str, Any]:

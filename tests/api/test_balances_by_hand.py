@@ -1,6 +1,7 @@
 """balances.create, update, delete and recalculate (spec/balances.md 13)."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_a_grant_with_every_interval_the_calendar_knows(api: Api) -> None:
         ({"feature_id": "messages", "included_grant": -5}, 400, "invalid_inputs"),
     ],
 )
-def test_a_grant_that_makes_no_sense_is_refused(api: Api, body: dict[str, object], status: int, code: str) -> None:
+def test_a_grant_that_makes_no_sense_is_refused(api: Api, body: dict[str, Any], status: int, code: str) -> None:
     acme = Account(api, since="2026-04-01")
     acme.offer("messages", "dashboard")
     acme.join("alice")
@@ -145,7 +146,7 @@ def test_the_id_of_a_grant_that_has_expired_is_free(api: Api) -> None:
 
 def test_setting_what_remains_moves_the_usage_and_never_the_grant(acme: Account) -> None:
     acme.hold(item("messages", 100))
-    for values, expected in [
+    steps: list[tuple[dict[str, Any], tuple[int, int, int]]] = [
         ({"remaining": 80}, (100, 80, 20)),
         ({"remaining": 120}, (100, 120, -20)),
         ({"usage": 130}, (100, 0, 130)),
@@ -156,7 +157,8 @@ def test_setting_what_remains_moves_the_usage_and_never_the_grant(acme: Account)
         ({"included_grant": 40, "remaining": 30}, (40, 30, 10)),
         ({"included_grant": 75, "usage": 5}, (75, 70, 5)),
         ({"remaining": 0}, (75, 0, 75)),
-    ]:
+    ]
+    for values, expected in steps:
         acme.set(**values)
         assert acme.numbers() == expected
     assert acme.events() == []
@@ -172,7 +174,7 @@ def test_setting_what_remains_moves_the_usage_and_never_the_grant(acme: Account)
         {},
     ],
 )
-def test_contradictory_settings_are_refused(acme: Account, values: dict[str, object]) -> None:
+def test_contradictory_settings_are_refused(acme: Account, values: dict[str, Any]) -> None:
     acme.hold(item("messages", 100))
     assert acme.refused(400, "balances.update", feature_id="messages", **values) == "invalid_inputs"
     assert acme.numbers() == (100, 100, 0)
@@ -183,7 +185,7 @@ def test_setting_what_is_not_there_is_refused(acme: Account) -> None:
     assert acme.refused(404, "balances.update", feature_id="nope", remaining=5) == "feature_not_found"
     assert acme.refused(404, "balances.update", feature_id="messages", remaining=5) == "invalid_request"
     acme.grant("messages", 5, balance_id="a")
-    body = {"feature_id": "messages", "remaining": 5}
+    body: dict[str, Any] = {"feature_id": "messages", "remaining": 5}
     assert acme.refused(404, "balances.update", **body, balance_id="b") == "invalid_request"
     assert acme.refused(404, "balances.update", **body, interval="month") == "invalid_request"
 

@@ -1,6 +1,8 @@
 """entities.*: creating, reading, listing and deleting them, and what that does to seats and balances
 (spec/balances.md 3, 4, 8)."""
 
+from typing import Any
+
 import pytest
 
 from tests.builders import Account, item, limit, ms
@@ -12,8 +14,8 @@ KEYS = {
 }  # fmt: skip
 
 
-def create(acme: Account, **body: object) -> str:
-    return acme.refused(int(str(body.pop("status"))), "entities.create", **body)
+def create(acme: Account, **body: Any) -> str:
+    return acme.refused(body.pop("status"), "entities.create", **body)
 
 
 # -- creating --
@@ -214,13 +216,14 @@ def test_a_deleted_entity_is_gone_with_its_balance_its_usage_and_its_seat(acme: 
     assert acme.numbers("summaries") == (100, 90, 10)
     acme.leave("alice")
     assert (acme.numbers("seats"), acme.numbers("summaries")) == ((5, 4, 1), (50, 50, 0))
-    for call, more in [
+    calls: list[tuple[str, dict[str, Any]]] = [
         ("entities.get", {}),
         ("entities.delete", {}),
         ("balances.check", {"feature_id": "summaries"}),
         ("balances.track", {"feature_id": "summaries"}),
         ("balances.update", {"feature_id": "summaries", "remaining": 5}),
-    ]:
+    ]
+    for call, more in calls:
         assert acme.refused(404, call, by="alice", **more) == "entity_not_found"
 
 

@@ -1,6 +1,7 @@
 """check with a lock, then balances.finalize (spec/balances.md 12)."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -162,7 +163,11 @@ def test_a_confirmation_may_change_the_sign(
 def test_a_lock_id_is_taken_once_even_after_it_was_settled(acme: Account) -> None:
     acme.hold(item("messages", 20))
     acme.lock(5, "call")
-    body = {"feature_id": "messages", "required_balance": 1, "lock": {"enabled": True, "lock_id": "call"}}
+    body: dict[str, Any] = {
+        "feature_id": "messages",
+        "required_balance": 1,
+        "lock": {"enabled": True, "lock_id": "call"},
+    }
     assert acme.refused(409, "balances.check", **body) == "lock_already_exists"
     assert acme.numbers() == (20, 15, 5)
     acme.settle("call")
@@ -196,7 +201,7 @@ def test_a_lock_that_is_not_enabled_is_a_plain_check(acme: Account) -> None:
     ],
 )
 def test_a_finalization_that_makes_no_sense_is_refused(
-    acme: Account, body: dict[str, object], status: int, code: str
+    acme: Account, body: dict[str, Any], status: int, code: str
 ) -> None:
     acme.hold(item("messages", 20))
     acme.lock(5, "call")

@@ -1,5 +1,7 @@
 """Refills as calls see them, told in dates (spec/balances.md 10)."""
 
+from typing import Any
+
 import pytest
 
 from tests.builders import MONTHLY, Account, item, ms
@@ -112,7 +114,7 @@ def test_a_customer_on_the_wall_clock_who_was_away_for_months_is_refilled_once(a
     ],
 )
 def test_boundaries_are_counted_from_the_first_day(
-    api: Api, since: str, every: dict[str, object], boundaries: list[str]
+    api: Api, since: str, every: dict[str, Any], boundaries: list[str]
 ) -> None:
     acme = Account(api, since=since)
     acme.hold(item("messages", 10, reset=every))

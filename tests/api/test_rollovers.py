@@ -1,11 +1,13 @@
 """What is left at a reset and goes on (spec/balances.md 10.7)."""
 
+from typing import Any
+
 from tests.builders import MONTHLY, Account, item, ms
 from tests.client import Api
 
 
-def keeps(most: int | None = None, *, months: int | None = 1, **more: object) -> dict[str, object]:
-    expiry: dict[str, object] = (
+def keeps(most: int | None = None, *, months: int | None = 1, **more: object) -> dict[str, Any]:
+    expiry: dict[str, Any] = (
         {"expiry_duration_type": "forever"}
         if months is None
         else {"expiry_duration_type": "month", "expiry_duration_length": months}

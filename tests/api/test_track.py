@@ -1,6 +1,7 @@
 """balances.track: what is deducted from where, and what is refused (spec/balances.md 7, 7A)."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -309,7 +310,8 @@ def test_an_event_name_cannot_be_tracked_with_reject(acme: Account) -> None:
 def test_an_asynchronous_track_answers_with_the_balance_as_well(acme: Account) -> None:
     # Clients take 200 and 202; the balance is there at once, so nothing is left to be polled for.
     acme.hold(item("messages", 10))
-    acme.track(4, **{"async": True})
+    terms: dict[str, Any] = {"async": True}
+    acme.track(4, **terms)
     assert acme.numbers() == (10, 6, 4)
 
 
