@@ -134,7 +134,7 @@ def test_an_upgrade_with_packs_credits_the_old_ones_and_charges_the_new(shop: Sh
     assert shop.buys("small", "a", feature_quantities=[{"feature_id": "words", "quantity": 200}]) == 40
     shop.uses("words", 150, "a")
     shop.on("2026-04-16")
-    # (50 + 3 * 8 - 20 - 2 * 10) / 2
+    # half of 74 less half of 40
     assert shop.buys("big", "a", feature_quantities=[{"feature_id": "words", "quantity": 400}]) == 17
     assert shop.left("words", "a") == 400
     shop.on("2026-05-02")
