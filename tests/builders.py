@@ -80,7 +80,7 @@ class Account:
 
     def plan(self, plan_id: str, *items: dict[str, Any], **fields: Any) -> str:
         """Have a plan in the catalogue."""
-        self.offer(*{one[key] for one in items for key in ("feature_id", "entity_feature_id") if key in one})
+        self.offer(*(one[key] for one in items for key in ("feature_id", "entity_feature_id") if key in one))
         self.api.post("plans.create", plan_id=plan_id, name=plan_id.title(), items=list(items), **fields)
         return plan_id
 

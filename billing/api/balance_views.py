@@ -12,6 +12,7 @@ from billing.deduction import OverageBehavior
 from billing.services import balances, grants, holds, tracking
 from billing.services.balances import Usage
 from config import clock
+from config.access import idempotency
 from config.access.models import Scope
 from config.api import Endpoint, IdField, Keyed, QuantityField, TimestampField, moment, quantity
 from config.errors import DomainError, InvalidInput
@@ -163,7 +164,7 @@ class BatchTrack(Endpoint):
         try:
             read = msgspec.convert(item, TrackInput)
             read.usages()
-            Subject.get(read.customer_id, read.entity_id)
+            idempotency.checked_key(read.idempotency_key)
         except msgspec.ValidationError as problem:
             raise InvalidInput(f"Item {position}: {problem}") from problem
         except DomainError as problem:

@@ -17,7 +17,7 @@ class LegacyCheck(Check):
     """check with `balance` as a number; the present shape for clients that do not say 1.x."""
 
     def handle(self, data: CheckInput, request: Request) -> dict[str, Any]:
-        if not self.version.legacy:
+        if not self.version.legacy or data.lock:  # no client of that generation knows locks
             return super().handle(data, request)
         wall, required = clock.now(), data.required()
         if data.send_event:
@@ -31,6 +31,7 @@ class LegacyCheck(Check):
                 feature=data.feature_id,
                 required=required,
                 wall=wall,
+                properties=data.properties,
             )
         decided_on = verdict.decided_on
         shown = balance_shapes.balance(verdict.found, decided_on) if decided_on else None
@@ -58,7 +59,7 @@ class LegacyTrack(Track):
     """track that answers with the event's id; the present shape for clients that do not say 1.x."""
 
     def handle(self, data: TrackInput, request: Request) -> dict[str, Any]:
-        if not self.version.legacy:
+        if not self.version.legacy or data.lock:
             return super().handle(data, request)
         tracked = tracking.track(data.usages(), wall=clock.now(), actor=self.actor)
         return {

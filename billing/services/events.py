@@ -60,7 +60,7 @@ def aggregate(
 ) -> list[tuple[datetime, str, str | None, int, Decimal]]:
     """Sums per bin, feature and group: (start of the bin, feature, group, how many events, sum of their values).
 
-    `group_by` is "properties.<name>", "$customer_id" or "$entity_id". Bins are calendar hours, days, weeks (from
+    `group_by` is "properties.<name>", "$customer_id", "$entity_id" or "$plan_id" (of the first balance that paid). Bins are calendar hours, days, weeks (from
     Monday) or months in UTC. Raises InvalidInput when the range holds too many bins.
     """
     if wanted.start and wanted.end and (wanted.end - wanted.start) / _BINS[bin_size] > MOST_BINS:
@@ -104,6 +104,13 @@ def _events(wanted: Filter) -> QuerySet[UsageEvent]:
     return events
 
 
+_FIRST_PLAN = """COALESCE((
+  SELECT p.slug FROM billing_ledgerentry l JOIN billing_balance b ON b.id = l.balance_id
+  JOIN billing_subscription s ON s.id = b.subscription_id JOIN plans_plan p ON p.id = s.plan_id
+  WHERE l.event_id = e.id ORDER BY l.id LIMIT 1
+), '')"""
+
+
 def _group(group_by: str | None) -> tuple[str, list[str]]:
     if group_by is None:
         return "NULL::text", []
@@ -111,9 +118,11 @@ def _group(group_by: str | None) -> tuple[str, list[str]]:
         return "c.external_id", []
     if group_by == "$entity_id":
         return "COALESCE(n.external_id, '')", []
+    if group_by == "$plan_id":
+        return _FIRST_PLAN, []
     name = group_by.removeprefix("properties.")
     if not name or name == group_by:
-        raise InvalidInput("group_by must be properties.<name>, $customer_id or $entity_id.")
+        raise InvalidInput("group_by must be properties.<name>, $customer_id, $entity_id or $plan_id.")
     return "COALESCE(e.properties ->> %s::text, '')", [name]
 
 

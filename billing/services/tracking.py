@@ -15,6 +15,9 @@ from config.access import idempotency
 from config.access.authentication import Caller
 from config.actor import Actor
 from config.api import encode, reply
+from config.errors import DomainError, InvalidInput
+
+_WRONG = (400, 404)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +38,36 @@ def track(usages: Sequence[Usage], *, wall: datetime, actor: Actor) -> list[Trac
 
 
 def track_batch(items: Sequence[Item], *, caller: Caller, wall: datetime, actor: Actor) -> None:
-    """Track all items or, if the process dies, none: a client that got no answer can send the batch again.
+    """Track all items or, if one is wrong or the process dies, none: the batch can then be sent again.
 
-    A key that was used before, in this batch or earlier, makes its item count once. What a balance rejects is left out.
+    A key that was used before, in this batch or earlier, makes its item count once. What a balance rejects is left
+    out. Raises InvalidInput for an item that names what is not there or is wrong in another way.
     """
     with transaction.atomic():
-        for item in items:
-            if not item.key:
-                _track_quietly(item.usages, wall=wall, actor=actor)
-                continue
+        for position, item in enumerate(items):
             try:
-                idempotency.once(
-                    key=item.key,
-                    caller=caller,
-                    request_id=idempotency.fingerprint(
-                        "POST", "batch_track", encode([str(usage) for usage in item.usages])
-                    ),
-                    work=partial(_answer, item, wall, actor),
-                    leased=False,
-                    named_version=False,
-                )
-            except idempotency.KeyReused:
-                continue
+                _track_item(item, caller=caller, wall=wall, actor=actor)
+            except DomainError as problem:
+                if problem.status in _WRONG:
+                    raise InvalidInput(f"Item {position}: {problem.message}") from problem
+                raise
+
+
+def _track_item(item: Item, *, caller: Caller, wall: datetime, actor: Actor) -> None:
+    if not item.key:
+        _track_quietly(item.usages, wall=wall, actor=actor)
+        return
+    try:
+        idempotency.once(
+            key=item.key,
+            caller=caller,
+            request_id=idempotency.fingerprint("POST", "batch_track", encode([str(usage) for usage in item.usages])),
+            work=partial(_answer, item, wall, actor),
+            leased=False,
+            named_version=False,
+        )
+    except idempotency.KeyReused:
+        return
 
 
 def _answer(item: Item, wall: datetime, actor: Actor) -> HttpResponse:
