@@ -60,8 +60,9 @@ def aggregate(
 ) -> list[tuple[datetime, str, str | None, int, Decimal]]:
     """Sums per bin, feature and group: (start of the bin, feature, group, how many events, sum of their values).
 
-    `group_by` is "properties.<name>", "$customer_id", "$entity_id" or "$plan_id" (of the first balance that paid). Bins are calendar hours, days, weeks (from
-    Monday) or months in UTC. Raises InvalidInput when the range holds too many bins.
+    `group_by` is "properties.<name>", "$customer_id", "$entity_id" or "$plan_id" (of the first balance that paid).
+    Bins are calendar hours, days, weeks (from Monday) or months in UTC. Raises InvalidInput when the range holds too
+    many bins.
     """
     if wanted.start and wanted.end and (wanted.end - wanted.start) / _BINS[bin_size] > MOST_BINS:
         raise InvalidInput(
