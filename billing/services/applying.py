@@ -106,6 +106,8 @@ def drop_vacated(seats: Iterable[VacatedSeat], *, at: datetime, actor: Actor, op
 
 def _save(holding: Holding) -> None:
     row = holding.subscription
+    for former in Subscription.objects.filter(public_id=row.public_id, status=Status.EXPIRED).exclude(pk=row.pk or 0):
+        _give_up_id(former)
     row.save()
     for item in holding.items:
         item.subscription = row
@@ -118,8 +120,7 @@ def _start(start: Start, *, at: datetime, actor: Actor, operation_id: int | None
         row.status = Status.ACTIVE
     if predecessor is not None and start.takes_id:
         row.public_id = predecessor.public_id
-        predecessor.public_id = f"{predecessor.public_id[:200]}~{predecessor.pk}"
-        predecessor.save(update_fields=["public_id"])
+        _give_up_id(predecessor)
     if predecessor is not None and predecessor.is_paid and row.is_paid and not row.processor_subscription_id:
         row.processor_subscription_id = predecessor.processor_subscription_id
     _save(start.holding)
@@ -131,6 +132,12 @@ def _start(start: Start, *, at: datetime, actor: Actor, operation_id: int | None
         carry=CarryOver(balances=start.carried_balances, usages=start.carried_usages),
         operation_id=operation_id,
     )
+
+
+def _give_up_id(row: Subscription) -> None:
+    """What has ended leaves its id to what lives."""
+    row.public_id = f"{row.public_id[:200]}~{row.pk}"
+    row.save(update_fields=["public_id"])
 
 
 def _end(end: End, *, at: datetime, actor: Actor, operation_id: int | None) -> None:

@@ -16,6 +16,7 @@ from config.errors import InvalidRequest
 from plans.intervals import Interval, IntervalUnit, next_boundary, period_around
 
 ZERO = Decimal(0)
+MOST_LINES = 250  # of a backdated start; as many as processors take on one invoice
 _FIRST_CYCLE = Interval(IntervalUnit.MONTH)
 
 
@@ -223,6 +224,8 @@ def _since(new: Holding, start: datetime, at: datetime, currency: str) -> list[L
     shortest = min(intervals, key=lambda interval: interval.months, default=_FIRST_CYCLE)
     moment = next_boundary(start, shortest, start)
     while moment <= at:
+        if len(lines) > MOST_LINES:
+            raise InvalidRequest("starts_at lies too far back: that would be hundreds of cycles. Choose a later start.")
         lines += proration.renewal_lines(new, at=moment, currency=currency)
         moment = next_boundary(start, shortest, moment)
     return lines
@@ -285,6 +288,12 @@ def _scheduled(found: Situation, start: datetime) -> Outcome:
     outcome = Outcome(at=found.at, currency=found.currency, intent="attach")
     outcome.deletes += found.scheduled
     if found.request.subscription_id:
+        if current is not None and current.subscription.public_id == found.request.subscription_id:
+            raise InvalidRequest(
+                "subscription_id is the present plan's until it ends. Choose another one for the plan that follows.",
+                code="subscription_id_taken",
+                status=409,
+            )
         new.public_id = found.request.subscription_id
     new.status = Subscription.Status.SCHEDULED
     new.started_at = start

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from billing.outcomes import NextCycle, Outcome
-from billing.services import attaching, situation
+from billing.services import attaching, invoices, situation
 from billing.services.requests import MultiAttach
 from config.errors import InvalidRequest
 from entities.models import Customer, Entity
@@ -23,7 +23,14 @@ def attachments(customer: Customer, request: MultiAttach, *, at: datetime, curre
         if found.is_main:
             seen.add(place)
         parts.append(attaching.compute(found))
-    return merged(parts, at=at, currency=currency)
+    whole = merged(parts, at=at, currency=currency)
+    invoices.check_amounts(whole.lines)
+    ids = [start.holding.subscription.public_id for start in whole.starts]
+    if len(set(ids)) < len(ids):
+        raise InvalidRequest(
+            "plans: a subscription_id is given twice. Choose another one.", code="subscription_id_taken"
+        )
+    return whole
 
 
 def merged(outcomes: Sequence[Outcome], *, at: datetime, currency: str) -> Outcome:

@@ -19,15 +19,23 @@ from billing.models import (
 )
 from billing.processors import InvoiceItem, ProcessorInvoice
 from billing.proration import Line
+from config.errors import InvalidRequest
 from entities.models import Customer, Entity
 
 ZERO = Decimal(0)
+LARGEST = Decimal(10) ** 12
 Status = Invoice.Status
 _NEXT_NUMBER = """
 INSERT INTO billing_invoicenumber AS numbers (id, last) VALUES (1, 1)
 ON CONFLICT (id) DO UPDATE SET last = numbers.last + 1 RETURNING last
 """
 _STATUS = {"paid": Status.PAID, "open": Status.OPEN, "draft": Status.DRAFT, "void": Status.VOID}
+
+
+def check_amounts(lines: Sequence[Line]) -> None:
+    """Refuse, with InvalidRequest, what no invoice can hold."""
+    if any(abs(line.amount) >= LARGEST for line in lines):
+        raise InvalidRequest(f"An amount comes to {LARGEST} or more. Lower the price or the quantity.")
 
 
 def to_processor(lines: Sequence[Line]) -> list[InvoiceItem]:

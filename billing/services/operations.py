@@ -75,8 +75,14 @@ def carry_out(job: Job, outcome: Outcome, *, operation: Operation | None = None)
     is_unpaid = collected is not None and collected.status != "paid"
     if collected is not None and is_unpaid and job.unpaid is Unpaid.WAITS and not job.granted_unpaid:
         return _wait(job, outcome, operation, collected)
-    with transaction.atomic():
-        result = record(job, outcome, operation, collected)
+    try:
+        with transaction.atomic():
+            result = record(job, outcome, operation, collected)
+    except Exception:
+        # A renewal is done again, under the same key at the processor; nothing else keeps money for nothing.
+        if job.unpaid is not Unpaid.GOES_ON:
+            reverse(job, outcome, operation, collected)
+        raise
     finish(job, outcome, operation)
     return result
 

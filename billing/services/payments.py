@@ -78,8 +78,7 @@ def _complete(operation: Operation, session: Session, *, at: datetime) -> None:
     request = _without_page(requests.read_attach(operation.request))
     subject = Subject(Customer.objects.get(pk=operation.customer_id), operation.entity)
     actor = Actor(operation.actor, operation.request_id)
-    first = request.plans[0].attach if isinstance(request, MultiAttach) else request
-    currency = subscriptions.currency_of(subject.customer, first.currency)
+    currency = subscriptions.currency_of(subject.customer)
     try:
         outcome = recovery.attachment(subject, request, at=moment, currency=currency)
         if paid is not None and outcome.total != paid.total:
@@ -250,4 +249,3 @@ def _run(subject: Subject, outcome: Outcome, actor: Actor, reason: str) -> None:
         reason=reason,
     )
     operations.carry_out(job, outcome)
-

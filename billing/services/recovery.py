@@ -1,6 +1,9 @@
 """Operations whose process died: finished when their money was taken, given up when it was not."""
 
+import logging
 from datetime import datetime
+
+from django.db import DatabaseError
 
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
@@ -13,6 +16,7 @@ from config.errors import DomainError
 from entities.models import Customer
 from entities.subject import Subject
 
+logger = logging.getLogger(__name__)
 Kind = Operation.Kind
 Status = Operation.Status
 
@@ -89,7 +93,11 @@ def _complete(operation: Operation, collected: ProcessorInvoice) -> None:
         _close(operation, Status.FAILED)
         return
     job, outcome = computed
-    operations.carry_out(job, outcome, operation=operation)
+    try:
+        operations.carry_out(job, outcome, operation=operation)
+    except DatabaseError:
+        # Given back by carry_out; the customer's other calls must not fail for it again and again.
+        logger.exception("operation %s could not be completed", operation.pk)
 
 
 def _finish(operation: Operation) -> None:

@@ -142,17 +142,35 @@ def _removed(request: Attach, live: list[Holding], plan: Plan) -> list[Holding]:
     return removed
 
 
+def _check_id(found: Situation) -> None:
+    """An id names one plan that lives; the plan that is replaced passes its own on."""
+    wanted = found.request.subscription_id
+    if wanted is None:
+        return
+    replaced = [row.pk for row in found.scheduled]
+    if found.current is not None:
+        replaced.append(found.current.subscription.pk)
+    taken = Subscription.objects.filter(public_id=wanted).exclude(status=Subscription.Status.EXPIRED)
+    if taken.exclude(pk__in=replaced).exists():
+        raise InvalidRequest(
+            f"subscription_id {wanted} is taken by another plan. Choose another one.",
+            code="subscription_id_taken",
+            status=409,
+        )
+
+
 def _validate(found: Situation) -> None:
     request, current, plan = found.request, found.current, found.plan
     if current is not None and not found.is_update and current.subscription.plan.slug == plan.slug:
         same_version = request.version is None or request.version == current.subscription.plan.version
         if same_version and not request.customize.changes_terms:
             raise PlanAlreadyAttached(plan.name)
-    if request.currency and found.customer.currency and request.currency.lower() != found.customer.currency:
+    if request.currency and request.currency.lower() != found.currency:
         raise InvalidRequest(
-            f"currency: this customer pays in {found.customer.currency}, not {request.currency}.",
+            f"currency: this customer pays in {found.currency}, not {request.currency}.",
             code="currency_mismatch",
         )
+    _check_id(found)
     is_past = request.starts_at is not None and request.starts_at < found.at
     if is_past and (current is not None or not found.new.subscription.is_paid):
         raise InvalidRequest("starts_at lies in the past, which only a first paid plan can. Leave it out.")

@@ -15,6 +15,7 @@ from billing.services import (
     attaching,
     checkouts,
     holdings,
+    invoices,
     operations,
     queue,
     recovery,
@@ -152,17 +153,18 @@ def update_job(subject: Subject, request: Update, actor: Actor) -> Job:
     )
 
 
-def currency_of(customer: Customer, asked: str | None = None) -> str:
-    """What the customer pays in: what was locked by the first invoice, else as asked, else the default."""
-    return customer.currency or (asked or settings.CURRENCY).lower()
+def currency_of(customer: Customer) -> str:
+    """What the customer pays in: what the first invoice locked, else what everybody here pays in."""
+    return customer.currency or settings.CURRENCY
 
 
 def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool) -> tuple[Situation, Outcome]:
     with transaction.atomic():
         scope = Subject(_customer(subject, locks=locks), subject.entity)
-        currency = currency_of(scope.customer, request.currency)
+        currency = currency_of(scope.customer)
         found = situation.read(scope, request, at=at, currency=currency)
     outcome = attaching.compute(found)
+    invoices.check_amounts(outcome.lines)
     plan = found.plan
     waiting = [row.pk for row in found.scheduled]
     outcome.fingerprint = holdings.fingerprint(found.live_in_scope, plan.pk, plan.version, waiting)
@@ -175,6 +177,7 @@ def _plan_update(subject: Subject, request: Update, at: datetime, *, locks: bool
         scope = Subject(_customer(subject, locks=locks), subject.entity)
         found = updating.setup(scope, request, at=at, currency=currency_of(scope.customer))
     outcome = updating.compute(found)
+    invoices.check_amounts(outcome.lines)
     outcome.fingerprint = holdings.fingerprint([found.target], [(row.pk, row.status) for row in found.in_scope])
     _check_fingerprint(request.fingerprint, outcome)
     return found, outcome

@@ -306,3 +306,34 @@ def test_what_makes_no_sense_is_refused_with_the_name_of_the_field(shop: Shop, f
         response = shop.api.send(call, {"customer_id": CUSTOMER, "plan_id": "pro", field: value})
         assert 400 <= response.status_code < 500
         assert field in response.content.decode() or "nothing" in response.content.decode()
+
+
+def test_an_id_names_one_plan_at_a_time_and_is_refused_before_anything_is_charged(shop: Shop) -> None:
+    shop.opens("2026-04-01", "a")
+    shop.buys("pro", subscription_id="main")
+    body = {"customer_id": CUSTOMER, "plan_id": "pro", "entity_id": "a", "subscription_id": "main"}
+    assert shop.api.refused(409, "billing.attach", **body)["code"] == "subscription_id_taken"
+    assert shop.invoices() == [20]
+    shop.buys("premium", subscription_id="main")
+    later = {"customer_id": CUSTOMER, "plan_id": "pro", "subscription_id": "main"}
+    assert shop.api.refused(409, "billing.attach", **later)["code"] == "subscription_id_taken"
+    shop.update("premium", cancel_action="cancel_immediately")
+    shop.buys("pro", "a", subscription_id="main")
+    assert [row["id"] for row in shop.customer()["subscriptions"]] == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"starts_at": 0}, "invalid_request"),
+        ({"currency": "eur"}, "currency_mismatch"),
+        ({"custom_line_items": [{"amount": 10**12, "description": "All of it"}]}, "invalid_request"),
+        ({"customize": {"price": {"amount": 10**13, "interval": "year"}}}, "invalid_request"),
+    ],
+)
+def test_what_no_invoice_can_hold_is_refused(shop: Shop, more: dict[str, object], code: str) -> None:
+    shop.opens()
+    for call in ("billing.preview_attach", "billing.attach"):
+        refused = shop.api.refused(400, call, customer_id=CUSTOMER, plan_id="pro", **more)
+        assert refused["code"] == code
+    assert shop.plans() == {}
