@@ -53,6 +53,8 @@ DATABASES = {
         "OPTIONS": {
             **database.get("OPTIONS", {}),
             "server_side_binding": True,
+            # Statements that come again are planned once per connection. A pooler in between must support that.
+            "prepare_threshold": 5,
             # Calls on one customer queue, but not for ever: after this they answer 429 lock_already_exists.
             "options": "-c lock_timeout=10s",
         },
@@ -115,6 +117,8 @@ TEMPLATES = [
         },
     }
 ]
+
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
