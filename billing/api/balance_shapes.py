@@ -9,6 +9,7 @@ from billing import controls
 from billing.services.balances import Tracked, Verdict
 from billing.services.posting import PaidBy
 from billing.services.sources import BalanceRow, SourceFeature, Sources
+from billing.services.terms import Terms
 from config.api import milliseconds
 
 ZERO = Decimal(0)
@@ -172,14 +173,14 @@ def _breakdown(row: BalanceRow) -> dict[str, Any]:
         "usage": row.used,
         "unlimited": row.unlimited,
         "reset": reset(row),
-        "price": _price(row),
+        "price": _price(row.terms),
         "expires_at": milliseconds(row.expires_at),
         "overage": max(-row.left, ZERO) if not row.unlimited else ZERO,
     }
 
 
-def _price(row: BalanceRow) -> dict[str, Any] | None:
-    if not row.price_billing_method:
+def _price(terms: Terms) -> dict[str, Any] | None:
+    if not terms.price_billing_method:
         return None
     tiers = [
         {
@@ -187,14 +188,14 @@ def _price(row: BalanceRow) -> dict[str, Any] | None:
             "amount": Decimal(tier.get("amount") or 0),
             "flat_amount": Decimal(tier.get("flat_amount") or 0),
         }
-        for tier in row.price_tiers
+        for tier in terms.price_tiers
     ]
     return {
-        **({"tiers": tiers, "tier_behavior": row.price_tier_behavior or "graduated"} if tiers else {}),
-        **({"amount": row.price_amount} if not tiers else {}),
-        "billing_units": row.price_billing_units,
-        "billing_method": row.price_billing_method,
-        "max_purchase": row.price_max_purchase,
+        **({"tiers": tiers, "tier_behavior": terms.price_tier_behavior or "graduated"} if tiers else {}),
+        **({"amount": terms.price_amount} if not tiers else {}),
+        "billing_units": terms.price_billing_units,
+        "billing_method": terms.price_billing_method,
+        "max_purchase": terms.price_max_purchase,
     }
 
 

@@ -4,9 +4,11 @@ from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, Pending
 from billing.models.operations import Operation, ProcessorEvent
 from billing.models.sandbox import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
 from billing.models.subscriptions import Subscription, SubscriptionItem, VacatedSeat
+from billing.models.tallies import BalanceTally
 
 __all__ = [
     "Balance",
+    "BalanceTally",
     "Hold",
     "HoldPart",
     "Invoice",

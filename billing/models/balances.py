@@ -122,10 +122,12 @@ class Balance(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            # check and track: the shared rows of a customer, and the rows of one entity.
-            models.Index(fields=["customer", "feature"], condition=Q(ended_at=None), name="balance_live_by_customer"),
+            # check and track: the shared rows of a customer (and which of its entities' rows resets first), and the
+            # rows of one entity.
             models.Index(
-                fields=["customer", "feature"], condition=Q(ended_at=None, level="pool"), name="balance_live_pools"
+                fields=["customer", "feature", "level", "next_reset_at"],
+                condition=Q(ended_at=None),
+                name="balance_live_by_customer",
             ),
             models.Index(fields=["entity", "feature"], condition=Q(ended_at=None), name="balance_live_by_entity"),
             models.Index(fields=["next_reset_at", "id"], condition=Q(ended_at=None), name="balance_due_for_reset"),

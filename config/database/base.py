@@ -1,4 +1,4 @@
-from selectors import EVENT_READ, DefaultSelector
+import select
 
 from django.db.backends.postgresql import base
 
@@ -13,6 +13,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if self.connection is None or self.connection.closed:
             return False
-        with DefaultSelector() as selector:
-            selector.register(self.connection.fileno(), EVENT_READ)
-            return not selector.select(timeout=0)
+        number = self.connection.fileno()
+        if not hasattr(select, "poll"):  # Windows
+            return not select.select([number], [], [], 0)[0]
+        asked = select.poll()
+        asked.register(number, select.POLLIN)
+        return not asked.poll(0)

@@ -24,8 +24,11 @@ JOIN billing_balance b ON {match} AND b.feature_id = f.id AND b.ended_at IS NULL
 WHERE c.external_id = %(customer_id)s AND c.deleted_at IS NULL
 """
 _CHECK = "SELECT b.granted, b.usage, b.granted - b.usage - b.held - b.expired AS remaining" + _FIND
-_TRACK = """
-WITH found AS (SELECT b.id, c.id AS customer, e.id AS entity, f.id AS feature""" + _FIND + """
+_TRACK = (
+    """
+WITH found AS (SELECT b.id, c.id AS customer, e.id AS entity, f.id AS feature"""
+    + _FIND
+    + """
 ), moved AS (
   UPDATE billing_balance b SET usage = b.usage + 1 FROM found
   WHERE b.id = found.id AND b.granted - b.usage - b.held - b.expired >= 1
@@ -42,6 +45,7 @@ WITH found AS (SELECT b.id, c.id AS customer, e.id AS entity, f.id AS feature"""
 )
 SELECT granted, usage, remaining FROM moved
 """
+)
 _STATEMENTS = {
     "/own/check": _CHECK.format(match=_OWN),
     "/own/track": _TRACK.format(match=_OWN),

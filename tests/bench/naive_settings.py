@@ -5,7 +5,7 @@ from config.settings import DATABASES, MIDDLEWARE
 
 ROOT_URLCONF = "tests.bench.naive"
 MIDDLEWARE = [name for name in MIDDLEWARE if name.startswith("django.")]
-REST_FRAMEWORK: dict[str, object] = {}
+REST_FRAMEWORK = {}
 SECURE_SSL_REDIRECT = False
 for database in DATABASES.values():
     database["OPTIONS"] = {}

@@ -51,7 +51,7 @@ def _prepare() -> None:
 
 
 def _over_http(options: argparse.Namespace, parts: list[str]) -> None:
-    key, secret = keys.create(name="Bench", at=clock.now())
+    _, secret = keys.create(name="Bench", at=clock.now())
     names = ("bare", "ours") if options.without_naive else ("bare", "ours", "naive")
     running = [contestant for contestant in contestants() if contestant.name in names]
     environment = {"BENCH_KEY": secret, "BENCH_DATABASE": dsn(), "ALLOWED_HOSTS": "127.0.0.1", "TLS": "false"}

@@ -56,9 +56,7 @@ def fill(*, at: datetime) -> None:
     messages = Feature.objects.create(slug="messages", name="Messages", consumable=True, created_at=at)
     requests = Feature.objects.create(slug="requests", name="Requests", consumable=True, created_at=at)
     team = Plan.objects.create(slug="team", name="Team", created_at=at)
-    PlanItem.objects.create(
-        plan=team, feature=messages, entity_feature=seats, included=PLENTY, reset_interval="month"
-    )
+    PlanItem.objects.create(plan=team, feature=messages, entity_feature=seats, included=PLENTY, reset_interval="month")
     shared = Plan.objects.create(slug="shared", name="Shared", created_at=at)
     PlanItem.objects.create(plan=shared, feature=requests, included=PLENTY, reset_interval="month")
 

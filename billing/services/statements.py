@@ -1,0 +1,175 @@
+"""The SQL behind check and track: whom a call is about, which features can pay, and which balances there are.
+
+One statement per call, put together from the pieces below; `billing.services.sources` runs them and reads the rows.
+"""
+
+# -- whom it is about: alias c (customer) and e (entity, if one is asked for) --
+
+# Empty controls come as NULL, which costs nothing to read. Few subscriptions have controls, so a partial index finds
+# those at once, however many subscriptions the customer's entities have.
+_SCOPE = """
+  c.id, {customer_id}, COALESCE(c.clock_at, %(wall)s::timestamptz), COALESCE(c.billing_cycle_anchor, c.created_at),
+  c.disable_pooled_balance, NULLIF(c.billing_controls, '{{}}'),
+  (SELECT jsonb_agg(u.billing_controls ORDER BY u.id) FROM billing_subscription u
+    WHERE u.customer_id = c.id AND u.billing_controls <> '{{}}' AND (u.entity_id IS NULL OR u.entity_id = e.id)
+      AND u.status IN ('active', 'past_due')),
+  e.id, {entity_id}, NULLIF(e.billing_controls, '{{}}')"""
+
+_ONE_SUBJECT = """
+FROM entities_customer c
+LEFT JOIN entities_entity e
+  ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL"""
+_IS_SUBJECT = "WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL"
+
+_MANY_SUBJECTS = """
+FROM unnest(%(customer_ids)s::text[], %(entity_ids)s::text[]) WITH ORDINALITY AS asked(customer_id, entity_id, no)
+JOIN entities_customer c ON c.external_id = asked.customer_id AND c.deleted_at IS NULL
+LEFT JOIN entities_entity e
+  ON e.customer_id = c.id AND e.external_id = asked.entity_id AND e.deleted_at IS NULL"""
+
+# -- which features can pay: alias f, the asked feature and the credit systems that cover it --
+
+_FEATURE = "f.id, f.slug, f.type, f.consumable, f.cost, f.is_own"
+_FEATURE_THAT_PAYS = """
+LEFT JOIN plans_feature o ON {is_asked} AND o.deleted_at IS NULL
+LEFT JOIN LATERAL (
+  SELECT o.id, o.slug, o.type, o.consumable, 1::numeric AS cost, true AS is_own WHERE o.id IS NOT NULL
+  UNION ALL
+  SELECT s.id, s.slug, s.type, s.consumable, k.cost, false
+  FROM plans_creditcost k JOIN plans_feature s ON s.id = k.credit_system_id WHERE k.metered_feature_id = o.id
+) f ON true"""
+
+# -- which balances there are: alias b --
+
+_NOW = "COALESCE(c.clock_at, %(wall)s::timestamptz)"
+_LIVE = f"b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > {_NOW})"
+_BALANCE = """
+  b.id, 1::bigint AS count, b.public_id, b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL AS is_rollover,
+  b.entity_id, b.item_id, b.prepaid, b.granted, b.usage, b.held, b.expired,
+  greatest(b.granted - b.usage - b.held - b.expired, 0) AS remaining, b.unlimited, b.allows_overage, b.max_overage,
+  b.bills_at_once, b.is_prepaid, b.is_add_on, b.reset_interval, b.reset_interval_count, b.next_reset_at, b.expires_at"""
+_BALANCE_COLUMNS = """
+  b.id, b.count, b.public_id, b.feature_id, b.level, b.is_rollover, b.entity_id, b.item_id, b.prepaid, b.granted,
+  b.usage, b.held, b.expired, b.remaining, b.unlimited, b.allows_overage, b.max_overage, b.bills_at_once,
+  b.is_prepaid, b.is_add_on, b.reset_interval, b.reset_interval_count, b.next_reset_at, b.expires_at"""
+
+# Two indexed branches for an entity: an OR over both would read every slice of the customer.
+_POOLS = f"""
+  SELECT {_BALANCE} FROM billing_balance b
+  WHERE b.customer_id = c.id AND b.level = 'pool' AND {_LIVE} {{of_feature}}"""
+_OF_ENTITY = f"""
+  SELECT {_BALANCE} FROM billing_balance b WHERE b.entity_id = e.id AND {_LIVE} {{of_feature}}"""
+
+# What the entities hold is read as sums (billing.models.BalanceTally), with what is alike within a kind from the
+# balance that resets first.
+_OF_ENTITIES = f"""
+  SELECT COALESCE(b.id, 0), t.count, COALESCE(b.public_id, ''), t.feature_id, t.level, t.is_rollover, b.entity_id,
+    t.item_id, t.prepaid, t.granted, t.usage, t.held, t.expired, t.remaining, t.unlimited, t.allows_overage,
+    t.max_overage, COALESCE(b.bills_at_once, false), COALESCE(b.is_prepaid, false), COALESCE(b.is_add_on, false),
+    COALESCE(b.reset_interval, ''), COALESCE(b.reset_interval_count, 1), b.next_reset_at, t.expires_at
+  FROM (
+    SELECT k.feature_id, k.level, k.is_rollover, k.item_id, sum(k.count)::bigint AS count, sum(k.prepaid) AS prepaid,
+      sum(k.granted) AS granted, sum(k.usage) AS usage, sum(k.held) AS held, sum(k.expired) AS expired,
+      sum(k.remaining) AS remaining, bool_or(k.unlimited) AS unlimited, bool_or(k.allows_overage) AS allows_overage,
+      sum(k.max_overage * k.count) AS max_overage, min(k.expires_at) AS expires_at
+    FROM (
+      SELECT b.feature_id, b.level, b.item_id, b.is_rollover, b.expires_at, b.unlimited, b.allows_overage,
+        b.max_overage, sum(b.count) AS count, sum(b.prepaid) AS prepaid, sum(b.granted) AS granted,
+        sum(b.usage) AS usage, sum(b.held) AS held, sum(b.expired) AS expired, sum(b.remaining) AS remaining
+      FROM billing_balancetally b
+      WHERE b.customer_id = c.id AND (b.expires_at IS NULL OR b.expires_at > {_NOW}) {{of_feature}}
+      GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 HAVING sum(b.count) > 0
+    ) k
+    GROUP BY k.feature_id, k.level, k.is_rollover, k.item_id, CASE WHEN k.is_rollover THEN k.expires_at END
+  ) t
+  LEFT JOIN LATERAL (
+    SELECT * FROM billing_balance b
+    WHERE NOT t.is_rollover AND b.customer_id = c.id AND b.feature_id = t.feature_id AND b.level = t.level
+      AND (t.item_id IS NULL OR b.item_id = t.item_id) AND b.rolled_over_from_id IS NULL AND {_LIVE}
+    ORDER BY b.next_reset_at LIMIT 1
+  ) b ON true"""
+
+# Items per entity, for the case that no entity has a slice yet: shown to the customer with nothing in them. Their
+# `next_reset_at` is the anchor to count from.
+_PER_ENTITY_ITEMS = """
+  SELECT -b.id, 0::bigint, '', b.feature_id, 'slice', false, NULL::bigint, b.id, 0::numeric, 0::numeric, 0::numeric,
+    0::numeric, 0::numeric, 0::numeric, b.unlimited, b.billing_method = 'usage_based', NULL::numeric, false,
+    b.billing_method = 'prepaid', u.is_add_on, b.reset_interval, b.reset_interval_count,
+    COALESCE(u.billing_cycle_anchor, u.started_at), NULL::timestamptz
+  FROM billing_subscription u JOIN billing_subscriptionitem b ON b.subscription_id = u.id
+  WHERE u.customer_id = c.id AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
+    AND b.entity_feature_id IS NOT NULL {of_feature}"""
+
+
+def _branches(*, for_entity: bool, of_feature: str) -> str:
+    branches = [_POOLS, _OF_ENTITY] if for_entity else [_POOLS, _OF_ENTITIES, _PER_ENTITY_ITEMS]
+    return "\n  UNION ALL".join(branches).format(of_feature=of_feature)
+
+
+def read_one(*, for_entity: bool) -> str:
+    """The balances of one feature and of the credit systems that cover it; parameters `wall`, `customer_id`,
+    `entity_id`, `feature`."""
+    scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
+    pays = _FEATURE_THAT_PAYS.format(is_asked="o.slug = %(feature)s::text")
+    balances = _branches(for_entity=for_entity, of_feature="AND b.feature_id = f.id")
+    return _compact(
+        f"SELECT {scope}, {_FEATURE}, {_BALANCE_COLUMNS} {_ONE_SUBJECT} {pays} "
+        f"LEFT JOIN LATERAL ({balances}) b ON true {_IS_SUBJECT}"
+    )
+
+
+def read_all(*, for_entity: bool) -> str:
+    """Every balance of subjects, in the order asked for; parameters `wall`, `customer_ids`, `entity_ids`."""
+    scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
+    feature = "f.id, f.slug, f.type, f.consumable, 1::numeric, true"
+    balances = _branches(for_entity=for_entity, of_feature="")
+    return _compact(
+        f"SELECT {scope}, {feature}, {_BALANCE_COLUMNS} {_MANY_SUBJECTS} "
+        f"LEFT JOIN LATERAL ({balances}) b ON true LEFT JOIN plans_feature f ON f.id = b.feature_id ORDER BY asked.no"
+    )
+
+
+def lock(*, for_entity: bool, first: int = 0) -> str:
+    """As `read_one`, of several `features`, with single balances that stay locked until the transaction ends.
+
+    They are locked in id order, so two tracks never wait for each other in a circle. A customer-level track never
+    touches what an entity owns, so it does not wait for it either; with `first` it locks no more than that many slices,
+    those of the oldest entities that have something left (or may have, once what is due was done).
+    """
+    scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
+    pays = _FEATURE_THAT_PAYS.format(is_asked="o.slug = ANY(%(features)s::text[])")
+    if for_entity:
+        others = f"SELECT b.id FROM billing_balance b WHERE b.entity_id = e.id AND b.feature_id = f.id AND {_LIVE}"
+    elif first:
+        others = _FIRST_SLICES.format(most=first)
+    else:
+        others = (
+            "SELECT b.id FROM billing_balance b "
+            f"WHERE b.customer_id = c.id AND b.level = 'slice' AND b.feature_id = f.id AND {_LIVE}"
+        )
+    return _compact(f"""
+WITH locked AS (
+  SELECT * FROM billing_balance b WHERE b.id = ANY(ARRAY(
+    SELECT b.id {_ONE_SUBJECT} {pays} JOIN LATERAL (
+      SELECT b.id FROM billing_balance b
+      WHERE b.customer_id = c.id AND b.level = 'pool' AND b.feature_id = f.id AND {_LIVE}
+      UNION ALL
+      ({others})
+    ) b ON true {_IS_SUBJECT}
+  )) AND b.ended_at IS NULL ORDER BY b.id FOR NO KEY UPDATE
+)
+SELECT {scope}, {_FEATURE}, {_BALANCE} {_ONE_SUBJECT} {pays}
+LEFT JOIN locked b ON b.feature_id = f.id {_IS_SUBJECT}""")
+
+
+def _compact(statement: str) -> str:
+    """Without the layout; the driver remembers how to read statements below 4 096 characters."""
+    return " ".join(statement.split())
+
+
+_FIRST_SLICES = f"""
+      SELECT b.id FROM entities_entity n
+      JOIN billing_balance b ON b.entity_id = n.id AND b.feature_id = f.id AND b.level = 'slice' AND {_LIVE}
+      WHERE n.customer_id = c.id AND n.deleted_at IS NULL
+        AND (b.granted > b.usage + b.held + b.expired OR b.unlimited OR b.held > 0 OR b.next_reset_at <= {_NOW})
+      ORDER BY n.id LIMIT {{most}}"""
