@@ -39,6 +39,13 @@ class PlanExists(DomainError):
         super().__init__(f"A plan with the id {plan_id} already exists. Change it with plans.update.")
 
 
+class PlanLicensed(DomainError):
+    code, status = "product_is_licensed", 400
+
+    def __init__(self, plan_id: str, offered_by: str) -> None:
+        super().__init__(f"Plan {plan_id} is offered as a licence by plan {offered_by}. Take it out of licenses there.")
+
+
 class PlanInUse(DomainError):
     """`why` says what to do instead."""
 

@@ -1,5 +1,6 @@
 """The catalogue: features, plans in versions, and the items of a plan."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, TypedDict
 
@@ -37,10 +38,24 @@ _FeatureManager = models.Manager.from_queryset(FeatureQuerySet)
 
 
 class FeatureManager(_FeatureManager["Feature"]):
-    """Without the deleted: those are kept only for the history that refers to them, and their ids are free."""
+    """What a catalogue knows: without the deleted, which only history refers to, and without counts of licences."""
 
     def get_queryset(self) -> FeatureQuerySet:
-        return FeatureQuerySet(self.model, using=self._db).filter(deleted_at=None)
+        rows = FeatureQuerySet(self.model, using=self._db)
+        return rows.filter(deleted_at=None).exclude(type=Feature.Type.LICENSE)
+
+    def counting(self, plan_id: str, name: str, *, at: datetime) -> "Feature":
+        """The feature that counts the licences of a plan."""
+        feature, _ = FeatureQuerySet(self.model, using=self._db).get_or_create(
+            slug=f"license:{plan_id}",
+            type=Feature.Type.LICENSE,
+            deleted_at=None,
+            defaults={"name": name, "created_at": at},
+        )
+        if feature.name != name:
+            feature.name = name
+            feature.save(update_fields=["name"])
+        return feature
 
 
 class Feature(models.Model):
@@ -51,8 +66,9 @@ class Feature(models.Model):
         METERED = "metered", "Metered"
         CREDIT_SYSTEM = "credit_system", "Credit system"
         AI_CREDIT_SYSTEM = "ai_credit_system", "AI credit system"
+        LICENSE = "license", "Licences (kept by the system: how many of a plan are bought and assigned)"
 
-    slug = models.CharField("feature id", max_length=100, help_text="Used by applications; never changes.")
+    slug = models.CharField("feature id", max_length=120, help_text="Used by applications; never changes.")
     name = models.CharField(max_length=200)
     type = models.CharField(max_length=20, choices=Type, default=Type.METERED)
     consumable = models.BooleanField(
@@ -78,9 +94,15 @@ class Feature(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["slug"],
-                condition=Q(deleted_at=None),
+                condition=Q(deleted_at=None) & ~Q(type="license"),
                 name="feature_one_live_per_id",
                 violation_error_message="There is a feature with that id already.",
+            ),
+            models.UniqueConstraint(
+                fields=["slug"],
+                condition=Q(deleted_at=None, type="license"),
+                name="feature_one_count_of_licenses_per_plan",
+                violation_error_message="The licences of that plan are counted already.",
             ),
             models.CheckConstraint(
                 condition=Q(consumable=False) | ~Q(type="boolean"),
@@ -99,7 +121,7 @@ class Feature(models.Model):
     @property
     def is_allocated(self) -> bool:
         """A standing count, such as seats: it never resets, and only such features can have entities."""
-        return self.type == self.Type.METERED and not self.consumable
+        return self.type in (self.Type.METERED, self.Type.LICENSE) and not self.consumable
 
 
 class CreditCost(models.Model):
@@ -162,8 +184,10 @@ class PlanQuerySet(models.QuerySet["Plan"]):
         return self.live().filter(auto_enable=True)
 
     def with_items(self) -> "PlanQuerySet":
+        """With what a version consists of: its items, and the licences it offers."""
         items = PlanItem.objects.select_related("feature", "entity_feature").order_by("position", "pk")
-        return self.prefetch_related(models.Prefetch("items", items))
+        licenses = PlanLicense.objects.with_newest_version()
+        return self.prefetch_related(models.Prefetch("items", items), models.Prefetch("licenses", licenses))
 
 
 _PlanManager = models.Manager.from_queryset(PlanQuerySet)
@@ -329,6 +353,11 @@ class ItemTerms(models.Model):
         return bool(self.billing_method)
 
     @property
+    def is_unsold(self) -> bool:
+        """Has a price that costs nothing as long as none is bought."""
+        return False
+
+    @property
     def is_prepaid(self) -> bool:
         return self.billing_method == self.BillingMethod.PREPAID
 
@@ -379,3 +408,43 @@ class PlanItem(ItemTerms):
 
     def __str__(self) -> str:
         return f"{self.plan}: {self.feature}"
+
+
+class PlanLicenseQuerySet(models.QuerySet["PlanLicense"]):
+    def with_newest_version(self) -> "PlanLicenseQuerySet":
+        """Each with `newest_version`, the version of its plan that new holders get."""
+        newest = Plan.objects.newest().filter(slug=models.OuterRef("license_slug")).values("version")
+        return self.annotate(newest_version=models.Subquery(newest[:1])).order_by("position", "pk")
+
+
+class PlanLicense(models.Model):
+    """Another plan that one version of a plan offers as a licence: so many included, more can be bought at its price.
+
+    A holder of the plan has a pool of them to assign to entities. The licence follows its plan: new holders get the
+    newest version, those who hold it keep theirs.
+    """
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="licenses")
+    license_slug = models.CharField("license plan id", max_length=100, help_text="What one licence gives an entity.")
+    position = models.PositiveSmallIntegerField(default=0)
+    included = models.PositiveIntegerField(default=1, help_text="Licences that cost nothing extra.")
+    customize = models.JSONField(
+        default=dict, blank=True, help_text="Where the licence differs from its plan: price, items added and removed."
+    )
+    metadata = models.JSONField(default=dict, blank=True)
+
+    objects = PlanLicenseQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["position", "pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["plan", "license_slug"],
+                name="plan_license_once_per_plan",
+                violation_error_message="This plan offers that licence already.",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["license_slug"], name="plan_license_by_license")]
+
+    def __str__(self) -> str:
+        return f"{self.license_slug} under {self.plan}"

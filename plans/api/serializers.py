@@ -10,8 +10,11 @@ from config.api import IdField, QuantityField
 from plans.api.controls import BillingControlsField
 from plans.api.fields import CountField, ManyField, MetadataField, OneOfField, Shape, SwitchField, TextField
 from plans.api.items import BasePriceInput, ItemInput, NotOfferedField, TrialInput, base_price, trial
+from plans.api.licenses import LicenseInput, license_spec
 from plans.catalog.rules import MOST_ITEMS
 from plans.models import Feature
+
+FEATURE_TYPES = [word for word in Feature.Type.values if word != Feature.Type.LICENSE]
 
 _PLAN_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
@@ -51,7 +54,7 @@ class FeatureFields(Shape):
     """The fields of a feature, all of them optional."""
 
     name = TextField(max_length=200, blank=False, required=False)
-    type = OneOfField(choices=Feature.Type.choices, required=False)
+    type = OneOfField(choices=FEATURE_TYPES, required=False)
     consumable = SwitchField(required=False)
     display = DisplayInput(required=False)
     credit_schema = ManyField(child=CreditCostInput(), most=500, required=False)
@@ -62,7 +65,7 @@ class FeatureFields(Shape):
 class CreateFeatureInput(FeatureFields):
     feature_id = IdField(max_length=100)
     name = TextField(max_length=200, blank=False)
-    type = OneOfField(choices=Feature.Type.choices)
+    type = OneOfField(choices=FEATURE_TYPES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["type"] == Feature.Type.METERED and "consumable" not in attrs:
@@ -120,7 +123,7 @@ class PlanFields(Shape):
     billing_controls = BillingControlsField(required=False)
     metadata = MetadataField(required=False)
     archived = SwitchField(required=False)
-    licenses = NotOfferedField(why="can't be set: licences aren't offered yet. Leave them out.")
+    licenses = ManyField(child=LicenseInput(), most=MOST_ITEMS, required=False)
     variants = NotOfferedField(why="can't be set: variants aren't offered here. Make a plan of each.")
     base_plan_id = NotOfferedField(why="can't be set: variants aren't offered here. Leave it out.")
 
@@ -171,6 +174,8 @@ def plan_changes(data: dict[str, Any]) -> dict[str, Any]:
     changes |= {name: data[name] for name in ("billing_controls", "metadata") if name in data}
     if "items" in data:
         changes["items"] = tuple(data["items"])
+    if "licenses" in data:
+        changes["licenses"] = tuple(license_spec(given) for given in data["licenses"])
     if "price" in data:
         changes |= base_price(data["price"])
     if "free_trial" in data:

@@ -8,8 +8,9 @@ from django.conf import settings
 
 from config.api import milliseconds
 from plans import wording
+from plans.catalog.specs import ItemSpec, LicenseTerms
 from plans.intervals import IntervalUnit
-from plans.models import Feature, ItemTerms, Plan
+from plans.models import Feature, ItemTerms, Plan, PlanLicense
 
 _CONTROL_KEYS: dict[str, tuple[str, ...]] = {
     "usage_limits": ("feature_id", "enabled", "limit", "interval", "anchor", "filter", "source"),
@@ -78,9 +79,60 @@ def plan(row: Plan, eligibility: dict[str, Any] | None = None) -> dict[str, Any]
         "config": {"ignore_past_due": row.ignore_past_due},
         "billing_controls": billing_controls(row.billing_controls),
         "metadata": row.metadata,
-        "licenses": [],
+        "licenses": [plan_license(row) for row in row.licenses.all()],
         "customer_eligibility": eligibility,
     }
+
+
+def plan_license(row: PlanLicense) -> dict[str, Any]:
+    """A plan offered as a licence; rows come from `with_newest_version`."""
+    customize = LicenseTerms.stored(row.customize)
+    return {
+        "license_plan_id": row.license_slug,
+        # A licence follows its plan: this is the version that a new holder gets. 1 while its plan is being made.
+        "version": getattr(row, "newest_version", None) or 1,
+        "included": row.included,
+        "prepaid_only": True,
+        "customize": _license_terms(customize) if customize != LicenseTerms() else None,
+        "metadata": row.metadata,
+    }
+
+
+def _license_terms(terms: LicenseTerms) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if terms.has_price:
+        interval = _interval(terms.price_interval, terms.price_interval_count)
+        shown["price"] = None if terms.price_amount is None else {"amount": terms.price_amount, **interval}
+    if terms.add_items:
+        shown["add_items"] = [_item_given(item) for item in terms.add_items]
+    if terms.remove_items:
+        keys = {"feature": "feature_id", "billing_method": "billing_method", "interval": "interval"}
+        shown["remove_items"] = [
+            {
+                theirs: value
+                for ours, theirs in {**keys, "interval_count": "interval_count"}.items()
+                if (value := getattr(wanted, ours)) is not None
+            }
+            for wanted in terms.remove_items
+        ]
+    return shown
+
+
+def _item_given(item: ItemSpec) -> dict[str, Any]:
+    """An item as it was given: a licence's items have no prices."""
+    given: dict[str, Any] = {"feature_id": item.feature, "included": item.included, "unlimited": item.unlimited}
+    if item.entity_feature:
+        given["entity_feature_id"] = item.entity_feature
+    if item.reset_interval:
+        given["reset"] = _interval(item.reset_interval, item.reset_interval_count)
+    if item.has_rollover:
+        given["rollover"] = {
+            "max": item.rollover_max,
+            "max_percentage": item.rollover_max_percentage,
+            "expiry_duration_type": item.rollover_expiry,
+            "expiry_duration_length": item.rollover_expiry_length,
+        }
+    return given
 
 
 def _base_price(row: Plan) -> dict[str, Any] | None:

@@ -136,7 +136,9 @@ def _compute(wishes: Wishes, catalogue: Catalogue, holdings: Holdings) -> Push:
         plans += _plans_to_go(wishes, catalogue, in_use)
     if not wishes.keep_other_features:
         features += _features_to_go(wishes, catalogue, in_use, plans, specs)
-    _check_auto_enable(catalogue, plans)
+    final = _final(catalogue, plans)
+    _check_auto_enable(final)
+    rules.licenses(final, specs)
     return Push(features, plans, specs)
 
 
@@ -241,13 +243,20 @@ def _named_by_plans(catalogue: Catalogue, plans: Sequence[Change]) -> set[str]:
     return {slug for spec in specs for item in spec.items for slug in (item.feature, item.entity_feature) if slug}
 
 
-def _check_auto_enable(catalogue: Catalogue, plans: Sequence[Change]) -> None:
+def _final(catalogue: Catalogue, plans: Sequence[Change]) -> dict[str, PlanSpec]:
+    """The newest version of each plan as it will be."""
     final = {slug: PlanSpec.of(rows[0]) for slug, rows in catalogue.plans.items()}
     for change in plans:
-        if change.action == "deleted":
+        if change.action == "deleted" and change.will_archive and change.before is not None:
+            final[change.slug] = replace(change.before, archived=True)
+        elif change.action == "deleted":
             final.pop(change.slug, None)
         elif change.after is not None and not _is_historical(change, catalogue):
             final[change.slug] = change.after
+    return final
+
+
+def _check_auto_enable(final: Mapping[str, PlanSpec]) -> None:
     enabled: dict[str, list[str]] = {}
     for slug, spec in sorted(final.items()):
         if spec.auto_enable and not spec.is_add_on and not spec.archived:

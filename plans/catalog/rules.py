@@ -5,13 +5,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 from config.errors import InvalidInput
-from plans.catalog.specs import FeatureSpec, ItemSpec, PlanSpec
-from plans.errors import FeatureNotFound
+from plans.catalog.specs import FeatureSpec, ItemSpec, LicenseSpec, PlanSpec
+from plans.errors import FeatureNotFound, PlanNotFound
 from plans.intervals import IntervalUnit
 from plans.models import Feature, PlanItem
 
 MOST_INCLUDED = Decimal(10) ** 13
 MOST_ITEMS = 200
+MOST_LICENSES = 10**9
 
 type Features = Mapping[str, FeatureSpec]
 
@@ -67,6 +68,40 @@ def plan(spec: PlanSpec, features: Features) -> PlanSpec:
         if entry["feature_id"] not in features:
             raise FeatureNotFound(entry["feature_id"])
     return replace(spec, items=items, billing_controls=controls)
+
+
+def licenses(plans: Mapping[str, PlanSpec], features: Features) -> None:
+    """Check what plans offer as licences against the newest versions of all plans; raises InvalidInput, PlanNotFound.
+
+    A licence is paid by its base price alone and offers no licences itself.
+    """
+    for spec in plans.values():
+        for index, offered in enumerate(spec.licenses):
+            path = f"licenses[{index}] of plan {spec.slug}"
+            if offered.plan not in plans:
+                raise PlanNotFound(offered.plan)
+            if offered.plan == spec.slug:
+                raise InvalidInput(f"{path}: a plan can't be its own licence. Make a plan of what one licence gives.")
+            if offered.plan in [other.plan for other in spec.licenses[:index]]:
+                raise InvalidInput(f"{path} names {offered.plan} twice. Keep one.")
+            if plans[offered.plan].archived and not spec.archived:
+                raise InvalidInput(f"{path}: plan {offered.plan} is archived. Bring it back, or take it out there.")
+            license_terms(offered, plans[offered.plan], features)
+
+
+def license_terms(offered: LicenseSpec, plan: PlanSpec, features: Features) -> PlanSpec:
+    """What one licence gives and costs; raises InvalidInput for what no licence can be."""
+    licensed = offered.customize.applied(plan)
+    if licensed.licenses:
+        raise InvalidInput(f"licenses: plan {plan.slug} offers licences itself, so it can't be one.")
+    for item in licensed.items:
+        if item.billing_method:
+            raise InvalidInput(
+                f"licenses: plan {plan.slug} sells {item.feature}, but a licence is paid by its base price alone. "
+                "Take the price off that item, or attach the plan to entities directly."
+            )
+    items = tuple(_item(item, features, f"items[{index}]") for index, item in enumerate(licensed.items))
+    return replace(licensed, items=items)
 
 
 def _item(item: ItemSpec, features: Features, path: str) -> ItemSpec:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Self
 
-from plans.models import Feature, Plan, PlanItem
+import msgspec
+
+from plans.models import Feature, Plan, PlanItem, PlanLicense
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -122,6 +124,85 @@ class ItemSpec:
         return {**{name: getattr(self, name) for name in _ITEM_COLUMNS}, "tiers": tiers}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFilter:
+    """Which items of a plan are meant; what is not given matches everything."""
+
+    feature: str | None = None
+    billing_method: str | None = None
+    interval: str | None = None
+    interval_count: int | None = None
+
+    def matches(self, item: ItemSpec) -> bool:
+        """Is this item meant? Either interval may be, that of its price or that of its reset."""
+        intervals = {(item.price_interval, item.price_interval_count), (item.reset_interval, item.reset_interval_count)}
+        return (
+            self.feature in (None, item.feature)
+            and self.billing_method in (None, item.billing_method)
+            and (self.interval is None or any(unit == self.interval for unit, _ in intervals))
+            and (self.interval_count is None or any(count == self.interval_count for _, count in intervals))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseTerms:
+    """Where a licence differs from its plan; `price_amount` counts only when `has_price` says so (None: free)."""
+
+    has_price: bool = False
+    price_amount: Decimal | None = None
+    price_interval: str = ""
+    price_interval_count: int = 1
+    add_items: tuple[ItemSpec, ...] = ()
+    remove_items: tuple[ItemFilter, ...] = ()
+
+    @classmethod
+    def stored(cls, columns: Mapping[str, Any]) -> Self:
+        """From what `written` gave."""
+        return msgspec.convert(columns, cls)
+
+    def written(self) -> dict[str, Any]:
+        """As JSON can hold it, decimals as text; empty where nothing differs."""
+        columns: dict[str, Any] = msgspec.to_builtins(self) if self != LicenseTerms() else {}
+        return columns
+
+    def applied(self, plan: "PlanSpec") -> "PlanSpec":
+        """The licence as a plan of its own."""
+        items = tuple(item for item in plan.items if not any(wanted.matches(item) for wanted in self.remove_items))
+        plan = replace(plan, items=(*items, *self.add_items))
+        if not self.has_price:
+            return plan
+        return replace(
+            plan,
+            price_amount=self.price_amount,
+            price_interval=self.price_interval,
+            price_interval_count=self.price_interval_count,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseSpec:
+    """A plan offered as a licence by another; names as in `PlanLicense`, the plan by its id."""
+
+    plan: str
+    included: int = 1
+    customize: LicenseTerms = field(default_factory=LicenseTerms)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: PlanLicense) -> Self:
+        """The licence as stored."""
+        return cls(row.license_slug, row.included, LicenseTerms.stored(row.customize), row.metadata)
+
+    def columns(self) -> dict[str, Any]:
+        """What goes into its row."""
+        return {
+            "license_slug": self.plan,
+            "included": self.included,
+            "customize": self.customize.written(),
+            "metadata": dict(self.metadata),
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class PlanSpec:
     """A plan, that is one version of it; names as in `Plan`."""
@@ -144,13 +225,15 @@ class PlanSpec:
     trial_on_end: str = Plan.TrialEnd.BILL
     billing_controls: Mapping[str, Any] = field(default_factory=dict)
     items: tuple[ItemSpec, ...] = ()
+    licenses: tuple[LicenseSpec, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
-        """The version as stored; its items should be prefetched in order."""
+        """The version as stored; its items and licences should be prefetched in order."""
         values = {name: getattr(plan, name) for name in (*_SHARED_COLUMNS, *_TERM_COLUMNS)}
         items = tuple(ItemSpec.of(item) for item in plan.items.all())
-        return cls(slug=plan.slug, archived=plan.archived_at is not None, items=items, **values)
+        licenses = tuple(LicenseSpec.of(row) for row in plan.licenses.all())
+        return cls(slug=plan.slug, archived=plan.archived_at is not None, items=items, licenses=licenses, **values)
 
     def patched(self, changes: Mapping[str, Any]) -> Self:
         """The plan with `changes` made.
@@ -177,8 +260,13 @@ class PlanSpec:
         return {name: getattr(self, name) for name in _TERM_COLUMNS}
 
     def has_terms_of(self, other: Self) -> bool:
-        """Would a customer notice no difference between the two? The order of the items says nothing."""
-        return self.terms() == other.terms() and _unordered(self.items) == _unordered(other.items)
+        """Would a customer notice no difference between the two? The order of items and licences says nothing."""
+        return (
+            self.terms() == other.terms()
+            and _unordered(self.items) == _unordered(other.items)
+            and {offered.plan: offered for offered in self.licenses}
+            == {offered.plan: offered for offered in other.licenses}
+        )
 
 
 def _unordered(items: tuple[ItemSpec, ...]) -> list[ItemSpec]:

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 from django.db import connection
 
 from plans.catalog.specs import FeatureSpec, PlanSpec
-from plans.models import CreditCost, Feature, Plan, PlanItem
+from plans.models import CreditCost, Feature, Plan, PlanItem, PlanLicense
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +112,17 @@ def add_version(spec: PlanSpec, version: int, known: Mapping[str, Feature], *, a
     )
     plan.save(force_insert=True)
     _write_items(plan, spec, known)
+    _write_licenses(plan, spec)
     return plan
 
 
 def write_terms(plan: Plan, spec: PlanSpec, known: Mapping[str, Feature]) -> None:
-    """Make the terms and items of a stored version what `spec` says."""
+    """Make the terms, items and licences of a stored version what `spec` says."""
     Plan.objects.filter(pk=plan.pk).update(**spec.terms())
     plan.items.all().delete()
     _write_items(plan, spec, known)
+    plan.licenses.all().delete()
+    _write_licenses(plan, spec)
 
 
 def write_shared(spec: PlanSpec, *, at: datetime) -> None:
@@ -142,4 +145,10 @@ def _write_items(plan: Plan, spec: PlanSpec, known: Mapping[str, Feature]) -> No
             **item.columns(),
         )
         for position, item in enumerate(spec.items)
+    )
+
+
+def _write_licenses(plan: Plan, spec: PlanSpec) -> None:
+    PlanLicense.objects.bulk_create(
+        PlanLicense(plan=plan, position=position, **offered.columns()) for position, offered in enumerate(spec.licenses)
     )

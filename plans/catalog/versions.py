@@ -17,8 +17,8 @@ from config.errors import InvalidInput, InvalidRequest
 from plans.catalog import rules, store
 from plans.catalog.specs import PlanSpec
 from plans.catalog.store import Catalogue, Holdings, InUse
-from plans.errors import PlanExists, PlanInUse, PlanNotFound
-from plans.models import Plan
+from plans.errors import PlanExists, PlanInUse, PlanLicensed, PlanNotFound
+from plans.models import Plan, PlanLicense
 
 type Settle = Callable[[PlanSpec], PlanSpec]
 
@@ -79,6 +79,7 @@ def create(*, spec: PlanSpec, at: datetime) -> Plan:
     check_archived_features(spec, None, specs)
     plan = store.add_version(spec, 1, catalogue.features, at=at)
     check_auto_enable(spec.group)
+    check_licenses(specs)
     return get(plan.slug)
 
 
@@ -108,6 +109,7 @@ def update(
     check_archived_features(after, change.before, specs)
     number = apply(change, catalogue, at=at) or editing.version
     check_auto_enable(after.group)
+    check_licenses(specs)
     if new_plan_id is not None and new_plan_id != plan_id:
         _rename(versions, new_plan_id, in_use)
         return get(new_plan_id, number)
@@ -119,6 +121,7 @@ def _rename(versions: Sequence[Plan], new_id: str, in_use: InUse) -> None:
         raise PlanExists(new_id)
     if any(plan.pk in in_use.plans for plan in versions):
         raise PlanInUse(versions[0].slug, "Its id stays. Create a new plan instead.")
+    PlanLicense.objects.filter(license_slug=versions[0].slug).update(license_slug=new_id)
     Plan.objects.filter(slug=versions[0].slug).update(slug=new_id)
 
 
@@ -133,6 +136,14 @@ def delete(*, plan_id: str, all_versions: bool, holdings: Holdings, at: datetime
     if holdings.of(doomed, ()).plans:
         raise PlanInUse(plan_id, "Archive it instead with plans.update archived true.")
     remove(doomed, at=at)
+    if not Plan.objects.filter(slug=plan_id).exists():
+        _check_unlicensed(plan_id)
+
+
+def _check_unlicensed(plan_id: str) -> None:
+    offering = Plan.objects.filter(licenses__license_slug=plan_id).order_by("slug").first()
+    if offering is not None:
+        raise PlanLicensed(plan_id, offering.slug)
 
 
 def remove(versions: Sequence[Plan], *, at: datetime) -> None:
@@ -187,7 +198,8 @@ def decide(
         return replace(change, new_version=latest.version + 1)
     if editing.all_versions:
         return replace(change, rewrites=tuple(_rewrites(versions, changes, settle)))
-    return replace(change, rewrites=((target, after),) if after.items != before.items or differs else ())
+    reorders = (after.items, after.licenses) != (before.items, before.licenses)
+    return replace(change, rewrites=((target, after),) if reorders or differs else ())
 
 
 def _rewrites(versions: Sequence[Plan], changes: Mapping[str, Any], settle: Settle) -> list[tuple[Plan, PlanSpec]]:
@@ -225,6 +237,12 @@ def check_auto_enable(group: str) -> None:
     slugs = list(enabled.order_by("slug").values_list("slug", flat=True))
     if len(slugs) > 1:
         raise both_enabled(slugs, group)
+
+
+def check_licenses(features: rules.Features) -> None:
+    """What the newest versions of all plans offer as licences can be one; raises InvalidInput, PlanNotFound."""
+    if PlanLicense.objects.filter(plan__is_latest=True, plan__deleted_at=None).exists():
+        rules.licenses({plan.slug: PlanSpec.of(plan) for plan in Plan.objects.newest().with_items()}, features)
 
 
 def both_enabled(slugs: Sequence[str], group: str) -> InvalidRequest:

@@ -252,7 +252,8 @@ def test_an_item_of_an_unknown_feature_is_refused(api: Api, item: dict[str, str]
         ({"free_trial": {"duration_length": 7, "on_end": "explode"}}, "free_trial.on_end"),
         ({"metadata": []}, "metadata"),
         ({"metadata": {"text": "x" * 20_000}}, "metadata"),
-        ({"licenses": [{"license_plan_id": "team"}]}, "licenses"),
+        ({"licenses": [{"included": 1}]}, "licenses[0].license_plan_id"),
+        ({"licenses": [{"license_plan_id": "x", "prepaid_only": False}]}, "licenses[0].prepaid_only"),
         ({"billing_controls": {"usage_limits": [{"limit": 1, "interval": "day"}]}}, "billing_controls.usage_limits[0]"),
         ({"auto_enable": True, "price": {"amount": 5, "interval": "month"}}, "auto_enable"),
     ],
@@ -542,11 +543,11 @@ def test_listing_plans_takes_the_same_queries_however_many_there_are(
     for number in range(20):
         api.post("plans.create", **{**TEAM, "plan_id": f"team_{number}"})
     Customer.objects.create(external_id="acme", created_at=EARLIER)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert len(api.post("plans.list")["list"]) == 20
     for number in range(3):
         hold(f"team_{number}", group=f"g{number}")
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         api.post("plans.list", customer_id="acme")
 
 
