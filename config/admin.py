@@ -1,5 +1,6 @@
 """What every admin page shares: bases that never write behind a service's back, bounded paging, who may log in."""
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -7,16 +8,28 @@ from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db.models import DecimalField, Model
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from config.actor import Actor
 
 admin.site.index_template = "billing/home.html"
 admin.site.index_title = "Home"
+
+
+class QuantityInput(UnfoldAdminDecimalFieldWidget):
+    """A number without idle zeros: 50, not 50.0000000000."""
+
+    def format_value(self, value: Any) -> str | None:
+        """As people write it."""
+        if not isinstance(value, Decimal):
+            return super().format_value(value)
+        digits = format(value, "f")
+        return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -39,8 +52,13 @@ class Admin(ModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
     list_filter_submit = False
-    compressed_fields = True
+    formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     warn_unsaved_form = True
+
+    def not_there(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """For pages of rows that are gone: says so on the home page."""
+        redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        return redirect
 
 
 class ReadOnlyAdmin(Admin):
@@ -81,5 +99,5 @@ class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ModelAdmin):  # type: ignore[type-arg]
+class GroupAdmin(StockGroupAdmin, ModelAdmin):
     """Support, Billing, Read only, and what else a deployment needs."""

@@ -59,7 +59,7 @@ class BalanceAdmin(ReadOnlyAdmin):
         """The balance and its ledger."""
         balance = self.get_object(request, object_id)
         if balance is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.not_there(request, object_id)
         if not self.has_view_permission(request, balance):
             raise PermissionDenied
         context = {**self.admin_site.each_context(request), "title": str(balance), **page(request, balance)}

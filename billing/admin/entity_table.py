@@ -82,7 +82,7 @@ class Page:
 
 def page(customer: Customer, *, at: datetime, text: str, number: int) -> Page:
     """One page, six statements."""
-    parameters = {
+    parameters: dict[str, str | int | datetime] = {
         "customer": customer.pk,
         "at": at,
         "text": text,
@@ -113,4 +113,5 @@ def _fill(rows: Sequence[Row], *, at: datetime) -> None:
     for row in rows:
         mine = [balance for balance in balances if balance.entity_id == row.entity.pk]
         row.bars = bars(mine)
-        row.last_use = max((at for balance in mine if (at := used.get(balance.pk))), default=None)
+        uses = [used.get(balance.pk) for balance in mine]
+        row.last_use = max((use for use in uses if use is not None), default=None)

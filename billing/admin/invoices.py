@@ -54,7 +54,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         """The invoice as finance reads it."""
         invoice = self.get_object(request, object_id)
         if invoice is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.not_there(request, object_id)
         if not self.has_view_permission(request, invoice):
             raise PermissionDenied
         lines: dict[Any, list[Any]] = {}

@@ -40,7 +40,7 @@ def write(request: HttpRequest, target: Target, *, title: str, reason: str, prev
     at = target.at.isoformat()
     told = {MARK: {"title": title, "reason": reason, "what": what, "at": at, "request_id": request_id}}
     LogEntry.objects.create(
-        user_id=request.user.pk,
+        user_id=request.user.pk or 0,
         content_type=ContentType.objects.get_for_model(row),
         object_id=str(row.pk),
         object_repr=f"{target.subject}"[:200],

@@ -65,7 +65,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """What is held, on which terms, and what it has cost."""
         row = self.get_object(request, object_id)
         if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.not_there(request, object_id)
         if not self.has_view_permission(request, row):
             raise PermissionDenied
         items = row.items.select_related("feature", "entity_feature")

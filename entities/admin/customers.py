@@ -21,6 +21,7 @@ from billing.models import Balance, Invoice, Subscription
 from billing.processors import get_processor
 from billing.services import customers, cycles, subscriptions
 from billing.services.customers import Details
+from billing.templatetags.shown import money
 from config import clock
 from config.admin import Admin, actor
 from config.errors import DomainError
@@ -71,7 +72,7 @@ class CustomerAdmin(Admin):
     @display(description="Unpaid", label={"": "success"})
     def owed(self, customer: Any) -> str:
         """Open invoices."""
-        return timeline.money(customer.unpaid_total, customer.currency) if customer.unpaid_total else "–"
+        return money(customer.unpaid_total, customer.currency) if customer.unpaid_total else "–"
 
     def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
         """Through the API only: everything that a customer holds ends with it."""
@@ -139,7 +140,7 @@ class CustomerAdmin(Admin):
         """Everything about one customer."""
         customer = self.get_object(request, object_id)
         if customer is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.not_there(request, object_id)
         if not self.has_view_permission(request, customer):
             raise PermissionDenied
         context = {**self.admin_site.each_context(request), "title": str(customer), **page(request, customer)}
@@ -209,13 +210,13 @@ def ways(request: HttpRequest, row: Subscription) -> list[base.Button]:
 
 def _card(customer: Customer) -> str:
     """What the sandbox knows of the card; the processor of a live deployment is not asked on each page."""
-    if settings.STRIPE_SECRET_KEY:
+    if settings.STRIPE_SECRET_KEY or settings.ENVIRONMENT == "live":
         return "At the payment processor"
     method = get_processor().payment_method(customer.processor_id) if customer.processor_id else None
     return method.label if method is not None else "None"
 
 
-def _next_invoices(customer: Customer) -> list[outcomes.Bill] | None:
+def _next_invoices(customer: Customer) -> list[base.Bill] | None:
     """The invoices to come; None when there are too many to compute on one page."""
     if (
         Subscription.objects.live().filter(customer=customer, is_paid=True)[: MOST_PREVIEWED + 1].count()

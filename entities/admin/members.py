@@ -55,7 +55,7 @@ class EntityAdmin(ReadOnlyAdmin):
         """Everything about one entity."""
         entity = self.get_object(request, object_id)
         if entity is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.not_there(request, object_id)
         if not self.has_view_permission(request, entity):
             raise PermissionDenied
         context = {**self.admin_site.each_context(request), "title": str(entity), **page(request, entity)}
@@ -112,7 +112,7 @@ def _charts(entity: Entity, at: Any, features: list[Feature]) -> list[charts.Cha
     ]
 
 
-def _next_invoices(entity: Entity, rows: list[Subscription]) -> list[outcomes.Bill]:
+def _next_invoices(entity: Entity, rows: list[Subscription]) -> list[base.Bill]:
     """The invoice to come for its own plans."""
     due = [
         row for row in rows if row.is_paid and row.current_period_end and row.status != Subscription.Status.SCHEDULED

@@ -1,15 +1,16 @@
 """Features with the credit costs of credit systems."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import DecimalField, QuerySet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from config import clock
+from config.admin import QuantityInput
 from plans.admin.saving import CatalogAdmin, kept_forms, rehearse
 from plans.api import in_use
 from plans.catalog import features
@@ -34,6 +35,7 @@ class CostInline(TabularInline):
     fk_name = "credit_system"
     formset = CostFormSet
     extra = 0
+    formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     verbose_name_plural = "Credit costs (credit systems only): what one unit costs in credits"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditCost]:

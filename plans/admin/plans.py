@@ -1,17 +1,18 @@
 """Plans with their items; editing a plan that somebody has held makes its next version."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, DecimalField, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import StackedInline
 from unfold.decorators import display
 
 from billing.models import Subscription
 from config import clock
+from config.admin import QuantityInput
 from plans import wording
 from plans.admin.saving import CatalogAdmin, kept_forms, rehearse
 from plans.api import in_use
@@ -43,6 +44,7 @@ class ItemInline(StackedInline):
     model = PlanItem
     formset = ItemFormSet
     extra = 0
+    formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     verbose_name = "item"
     verbose_name_plural = "Items: what the plan grants, and what more of it costs"
     fieldsets = (
@@ -114,7 +116,6 @@ class PlanAdmin(CatalogAdmin):
     inlines = (ItemInline,)
     ordering = ("name", "slug", "-version")
     actions = ("archive", "bring_back")
-    compressed_fields = False
     change_form_before_template = "plans/plan_summary.html"
     fieldsets = (
         (None, {"fields": (("name", "slug"), "description", ("group", "is_add_on", "auto_enable"))}),
@@ -192,7 +193,8 @@ class PlanAdmin(CatalogAdmin):
                 "plan_versions": rows.order_by("-version"),
                 "was_held": Subscription.objects.filter(plan=plan).exists(),
             }
-        return super().change_view(request, object_id, form_url, context)
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
 
     def save_through(self, request: HttpRequest, form: Any, formsets: Any, *, change: bool) -> Plan:
         """Create or change the plan, and say when that made a version."""

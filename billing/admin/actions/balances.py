@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.db.models import Count, Q
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
 
 from billing.admin.actions.base import Action, Moment, Movement, Preview, register
@@ -26,9 +27,7 @@ NEVER = "never"
 class GrantForm(forms.Form):
     """A balance that belongs to no plan."""
 
-    feature = forms.ModelChoiceField(
-        Feature.objects.live().order_by("name"), empty_label=None, widget=UnfoldAdminSelectWidget
-    )
+    feature = forms.ModelChoiceField(Feature.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget)
     amount = forms.DecimalField(
         required=False, min_value=Decimal(0), **QUANTITY, widget=UnfoldAdminDecimalFieldWidget,
         help_text="Leave it empty for a feature that is only switched on.",
@@ -41,6 +40,14 @@ class GrantForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
 
+    def __init__(self, *args: Any, subject: Subject, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["feature"]
+        held = Q(balances__customer=subject.customer, balances__entity=subject.entity, balances__ended_at=None)
+        # What is spent and held comes first: that is what is asked for.
+        features = Feature.objects.live().annotate(held=Count("balances", filter=held))
+        choice.queryset = features.order_by("-consumable", "-held", "name")
+
 
 @register
 class GrantBalance(Action):
@@ -50,7 +57,10 @@ class GrantBalance(Action):
     title = "Grant more"
     verb = "Grant it"
     permission = "can_grant_balance"
-    form_class = GrantForm
+
+    def form(self, data: Any = None) -> forms.Form:
+        """Of which feature, how much, until when."""
+        return GrantForm(data, subject=self.target.subject)
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What there is, and what there will be."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 from django.utils.http import urlencode
 from unfold.widgets import INPUT_CLASSES
@@ -47,6 +47,11 @@ class Target:
     @property
     def subject(self) -> Subject:
         return Subject(self.customer, self.entity)
+
+    @property
+    def name(self) -> str:
+        """Whom, as staff say it: `Alice of Acme`."""
+        return f"{self.entity} of {self.customer}" if self.entity is not None else str(self.customer)
 
     @property
     def page(self) -> str:
@@ -127,7 +132,7 @@ class Action:
     @property
     def heading(self) -> str:
         """What it does, and to whom."""
-        return f"{self.title}: {self.target.subject}"
+        return f"{self.title}: {self.target.name}"
 
     def form(self, data: Any = None) -> forms.Form:
         """The questions."""
@@ -164,11 +169,11 @@ class Button:
     is_dangerous: bool
 
 
-def allowed(user: AbstractBaseUser | AnonymousUser, action: type[Action]) -> bool:
+def allowed(user: User | AnonymousUser, action: type[Action]) -> bool:
     """May this member of staff do it, in this environment?"""
     if action.sandbox_only and settings.ENVIRONMENT == "live":
         return False
-    may: bool = user.is_active and user.has_perm(f"billing.{action.permission}")  # type: ignore[union-attr]
+    may: bool = user.is_active and user.has_perm(f"billing.{action.permission}")
     return may
 
 
@@ -178,7 +183,7 @@ def link(slug: str, customer: Customer, **rows: Any) -> str:
     return reverse("admin:act", args=[slug, customer.pk]) + (f"?{query}" if query else "")
 
 
-def buttons(user: AbstractBaseUser | AnonymousUser, customer: Customer, *slugs: str, **rows: Any) -> list[Button]:
+def buttons(user: User | AnonymousUser, customer: Customer, *slugs: str, **rows: Any) -> list[Button]:
     """Ways to those of the actions that this member of staff may do."""
     found = [REGISTRY[slug] for slug in slugs]
     return [

@@ -6,7 +6,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Moment, Movement, Preview, register
+from billing.admin.actions.base import Action, Bill, Moment, Movement, Preview, register
 from billing.models import Subscription
 from billing.services import clock, cycles, payments, subscriptions
 from config.actor import Actor
@@ -56,7 +56,7 @@ class TurnClock(Action):
             shown.sentences.append("Nothing falls due until then.")
         return shown
 
-    def _bills(self, to: Any) -> list[outcomes.Bill]:
+    def _bills(self, to: Any) -> list[Bill]:
         customer = self.target.customer
         paid = Subscription.objects.live().filter(customer=customer, is_paid=True)
         if paid[: MOST_PREVIEWED + 1].count() > MOST_PREVIEWED:
@@ -70,7 +70,7 @@ class TurnClock(Action):
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
         """Turn it."""
-        progress = clock.set_clock(customer=self.target.customer, at=values["to"], actor=actor)
+        progress = clock.set(customer=self.target.customer, at=values["to"], actor=actor)
         return f"It is {progress.at:%-d %B %Y, %H:%M} UTC for this customer now; {progress.steps} instants were due."
 
 

@@ -1,0 +1,32 @@
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from tests.admin.stories import Staff
+
+
+@pytest.fixture
+def staff(db: None) -> Staff:
+    """Anna, who may do everything."""
+    anna = User.objects.create_superuser("anna", "anna@example.com", "secret")
+    return _of(anna)
+
+
+@pytest.fixture
+def member(db: None) -> Any:
+    """Makes a member of a group: `member("Support")`."""
+
+    def make(group: str) -> Staff:
+        user = User.objects.create_user(group.lower().replace(" ", ""), password="secret", is_staff=True)
+        user.groups.add(Group.objects.get(name=group))
+        return _of(user)
+
+    return make
+
+
+def _of(user: User) -> Staff:
+    client = Client(headers={"host": "localhost"})
+    client.force_login(user)
+    return Staff(client)

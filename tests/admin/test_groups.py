@@ -1,0 +1,94 @@
+"""Each group may do what it is for, and nothing else; each action is tried by each group."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from billing.admin.actions.base import REGISTRY, link
+from billing.models import Hold, Invoice, LedgerEntry
+from entities.models import Customer
+from plans.models import Feature
+from tests.admin import stories
+
+SUPPORT = {
+    "add-seat", "remove-seat", "rename", "grant", "end-balance", "adjust", "refill", "undo", "finalize-hold",
+    "turn-clock", "set-card",
+}  # fmt: skip
+MAY: dict[str, set[str]] = {"Read only": set(), "Support": SUPPORT, "Billing": set(REGISTRY)}
+
+
+def rows(acme: Customer) -> dict[str, Any]:
+    alice = stories.entity(acme, "alice")
+    hold = Hold.objects.create(
+        lock_id="a", customer=acme, feature=Feature.objects.get(slug="summaries"), value=1, created_at=stories.NOVEMBER
+    )
+    balance = stories.balance(acme, "alice")
+    return {
+        "entity": alice,
+        "subscription": stories.plan_of(acme),
+        "balance": balance,
+        "hold": hold,
+        "invoice": Invoice.objects.filter(customer=acme).first(),
+        "entry": LedgerEntry.objects.filter(balance=balance).first(),
+    }
+
+
+@pytest.mark.parametrize("group", list(MAY))
+def test_each_action_is_allowed_to_its_groups_only(member: Any, group: str) -> None:
+    acme = stories.team()
+    found, staff = rows(acme), member(group)
+    allowed = set()
+    for slug, action in REGISTRY.items():
+        url = link(slug, acme, **{name: found[name] for name in action.needs})
+        answers = {staff.client.get(url).status_code, staff.client.post(url, {"confirm": "1"}).status_code}
+        assert answers <= {200, 409} or answers == {403}, (slug, answers)
+        if answers != {403}:
+            allowed.add(slug)
+    assert allowed == MAY[group]
+
+
+@pytest.mark.parametrize("group", list(MAY))
+def test_each_group_sees_customers_and_only_the_buttons_it_may_press(member: Any, group: str) -> None:
+    acme = stories.team()
+    staff = member(group)
+    page = staff.get(reverse("admin:entities_customer_change", args=[acme.pk]))
+    assert "Alice" in page
+    assert ("Attach or change plan" in page) == (group == "Billing")
+    assert ("Add a seat" in page) == (group != "Read only")
+    assert ("/edit/" in page) == (group != "Read only")
+    staff.get(reverse("admin:index"))
+    staff.get(reverse("admin:billing_ledgerentry_changelist"))
+    staff.get(reverse("admin:find") + "?q=nobody")
+
+
+@pytest.mark.parametrize(("group", "status"), [("Read only", 403), ("Support", 403), ("Billing", 200)])
+def test_plans_are_edited_by_billing_only(member: Any, group: str, status: int) -> None:
+    stories.catalogue()
+    member(group).get(reverse("admin:plans_plan_add"), status=status)
+
+
+@pytest.mark.parametrize("group", list(MAY))
+def test_no_group_makes_keys_or_staff(member: Any, group: str) -> None:
+    staff = member(group)
+    staff.get(reverse("admin:access_apikey_add"), status=403)
+    staff.get(reverse("admin:auth_user_add"), status=403)
+
+
+def test_a_stranger_is_asked_to_log_in(db: None) -> None:
+    acme = stories.team()
+    client = Client(headers={"host": "localhost"})
+    for url in (reverse("admin:index"), link("add-seat", acme), reverse("admin:find") + "?q=acme"):
+        answer = client.get(url)
+        assert answer.status_code == 302
+        assert "/login/" in answer["Location"]
+
+
+def test_staff_without_a_group_are_told_and_find_nothing(member: Any, db: None) -> None:
+    stories.team()
+    staff = member("Read only")
+    answer = staff.client.get(reverse("admin:index"))
+    answer.wsgi_request.user.groups.clear()
+    assert "no group yet" in staff.get(reverse("admin:index"))
+    assert "Nothing matches" in staff.get(reverse("admin:find") + "?q=acme")
