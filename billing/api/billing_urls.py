@@ -1,7 +1,7 @@
 from django.urls import URLPattern, path
 
 from billing.api import billing_views as views
-from billing.api import sandbox
+from billing.api import sandbox, webhooks
 
 billing_urlpatterns: list[URLPattern] = [
     path("billing.attach", views.Attach.as_view()),
@@ -14,6 +14,7 @@ billing_urlpatterns: list[URLPattern] = [
     path("billing.preview_multi_update", views.PreviewMultiUpdate.as_view()),
     path("billing.open_customer_portal", views.OpenCustomerPortal.as_view()),
     path("billing.setup_payment", views.SetupPayment.as_view()),
+    path("webhooks/stripe", webhooks.StripeWebhook.as_view()),
     path("sandbox.set_clock", sandbox.SetClock.as_view()),
     path("sandbox.set_payment_method", sandbox.SetPaymentMethod.as_view()),
     path("sandbox.complete_checkout", sandbox.CompleteCheckout.as_view()),

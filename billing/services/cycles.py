@@ -52,7 +52,7 @@ def renew(group: Group, *, actor: Actor, currency: str) -> Result:
     """
     first = group.rows[0]
     due = Renewal(next((row.processor_subscription_id for row in group.rows), ""), group.boundary)
-    goes_on = any(row.ends_at is None or row.ends_at > group.boundary for row in group.rows)
+    goes_on = any(not _ends(row, group.boundary) for row in group.rows)
     get_processor().expect_renewal(due, goes_on=goes_on)
     _reset(group, actor)
     outcome = renewal(group, currency=currency)
@@ -89,7 +89,7 @@ def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcom
     for holding in held:
         row = holding.subscription
         after_trial = row.trial_ends_at == at
-        ends = (row.ends_at is not None and row.ends_at <= at) or (after_trial and _is_unpayable(row))
+        ends = _ends(row, at)
         if after_trial:
             outcome.waived += holding.overages
         else:
@@ -200,6 +200,11 @@ def _successor(row: Subscription, waiting: Sequence[Subscription]) -> Subscripti
     if row.is_add_on:
         return None
     return next((other for other in waiting if other.group == row.group and not other.is_add_on), None)
+
+
+def _ends(row: Subscription, at: datetime) -> bool:
+    """Whether it ends with the cycle that ends at `at`: its end has come, or its trial's and nobody can pay."""
+    return (row.ends_at is not None and row.ends_at <= at) or (row.trial_ends_at == at and _is_unpayable(row))
 
 
 def _is_unpayable(row: Subscription) -> bool:

@@ -230,20 +230,24 @@ def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None =
     waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING).exclude(pk=except_for or 0)
     if only_due:
         waiting = waiting.filter(expires_at__lte=at)
-    for operation in waiting.prefetch_related("invoices"):
-        session = operation.outcome.get("session_id")
-        closed = not session or get_processor().expire_session(session)
-        for invoice in operation.invoices.filter(status__in=[Invoice.Status.OPEN, Invoice.Status.DRAFT]):
-            voided = get_processor().void_invoice(invoice.processor_id, key=f"operation-{operation.pk}-void")
-            if voided.status == Invoice.Status.PAID:
-                closed = False
-            else:
-                invoices.mark(invoice, voided, at=at)
-        if closed:
-            operation.status, operation.finished_at = Operation.Status.EXPIRED, at
-        # Else it was paid a moment ago: the processor's word on that completes the change.
-        operation.expires_at = operation.expires_at if closed else None
-        operation.save(update_fields=["status", "finished_at", "expires_at"])
+    for operation in waiting:
+        expire(operation, at=at)
+
+
+def expire(operation: Operation, *, at: datetime) -> None:
+    """Give up one change that waits; one that was paid a moment ago stays, and the processor's word completes it."""
+    session = operation.outcome.get("session_id")
+    closed = not session or get_processor().expire_session(session)
+    for invoice in operation.invoices.filter(status__in=[Invoice.Status.OPEN, Invoice.Status.DRAFT]):
+        voided = get_processor().void_invoice(invoice.processor_id, key=f"operation-{operation.pk}-void")
+        if voided.status == Invoice.Status.PAID:
+            closed = False
+        else:
+            invoices.mark(invoice, voided, at=at)
+    if closed:
+        operation.status, operation.finished_at = Operation.Status.EXPIRED, at
+    operation.expires_at = operation.expires_at if closed else None
+    operation.save(update_fields=["status", "finished_at", "expires_at"])
 
 
 def _refuse(operation: Operation, collected: ProcessorInvoice, outcome: Outcome) -> None:

@@ -1,5 +1,6 @@
 """What customers do at the processor: pay, authenticate, complete a checkout, cancel there; and what follows here."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -175,12 +176,22 @@ def _no_longer_due(invoice: Invoice) -> list[int]:
     return list(due.values_list("pk", flat=True))
 
 
-def canceled_at_processor(subject: Subject, *, at_period_end: bool, at: datetime, actor: Actor) -> None:
-    """The subscription of a scope was canceled at the processor: its plans end, without credit (spec billing 16)."""
+def canceled_at_processor(
+    subject: Subject,
+    *,
+    at_period_end: bool,
+    at: datetime,
+    actor: Actor,
+    rows: Sequence[Subscription] | None = None,
+) -> None:
+    """A subscription was canceled at the processor: its plans end, without credit (spec billing 16).
+
+    It is that of `rows`, or of the scope; raises NothingToPay where there is none.
+    """
     customer = subject.customer
     with queue.customer(customer):
         recovery.finish_pending(customer)
-        held = _shared(subject, at)
+        held = _shared(subject, at, rows)
         if not held:
             raise NothingToPay("This scope has no subscription at the processor.", code="invalid_request")
         outcome = Outcome(at=at, currency=subscriptions.currency_of(customer), intent="cancel_immediately")
@@ -189,13 +200,15 @@ def canceled_at_processor(subject: Subject, *, at_period_end: bool, at: datetime
         _run(subject, outcome, actor, "Canceled at the processor")
 
 
-def resumed_at_processor(subject: Subject, *, at: datetime, actor: Actor) -> None:
+def resumed_at_processor(
+    subject: Subject, *, at: datetime, actor: Actor, rows: Sequence[Subscription] | None = None
+) -> None:
     """A cancellation at the period's end was taken back at the processor."""
     customer = subject.customer
     with queue.customer(customer):
         recovery.finish_pending(customer)
         outcome = Outcome(at=at, currency=subscriptions.currency_of(customer), intent="uncancel")
-        for holding in _shared(subject, at):
+        for holding in _shared(subject, at, rows):
             row = holding.subscription
             if row.ends_at is not None:
                 outcome.cancellations.append(Cancellation(row, None))
@@ -226,9 +239,10 @@ def _cancel(outcome: Outcome, subject: Subject, holding: Holding, *, at_period_e
         outcome.starts.append(fallback)
 
 
-def _shared(subject: Subject, at: datetime) -> list[Holding]:
-    rows = holdings.rows(subject.customer).filter(entity=subject.entity, is_paid=True, has_own_cycle=False).live()
-    return holdings.load(rows, at=at)
+def _shared(subject: Subject, at: datetime, rows: Sequence[Subscription] | None) -> list[Holding]:
+    found = holdings.rows(subject.customer).filter(entity=subject.entity, is_paid=True).live()
+    found = found.filter(has_own_cycle=False) if rows is None else found.filter(pk__in=[row.pk for row in rows])
+    return holdings.load(found, at=at)
 
 
 def _waiting(subject: Subject, row: Subscription) -> list[Subscription]:

@@ -25,15 +25,30 @@ def sync(
     The paid plans of a scope share one subscription, those with a cycle of their own have one each. One that no plan
     uses any more ends, without credit: what there was to credit has been invoiced.
     """
+    used = set()
+    for group, held in _groups(customer, entity, at).items():
+        used.add(_put(customer, entity, held, at=at, key=f"{key}-{group}"))
+    for subscription_id in {row.processor_subscription_id for row in ended} - used - {""}:
+        get_processor().cancel_subscription(subscription_id, key=f"{key}-end")
+
+
+def wanted(customer: Customer, entity: Entity | None, *, at: datetime) -> dict[str, SubscriptionTerms]:
+    """What the processor's subscriptions of a scope are to be, by id ("" for one that is to be opened)."""
+    found = {}
+    for held in _groups(customer, entity, at).values():
+        terms = _terms(customer, entity, held, at)
+        if terms is not None:
+            rows = [holding.subscription for holding in held]
+            found[next((row.processor_subscription_id for row in rows if row.processor_subscription_id), "")] = terms
+    return found
+
+
+def _groups(customer: Customer, entity: Entity | None, at: datetime) -> dict[int, list[Holding]]:
     rows = [row for row in holdings.rows(customer).filter(entity=entity, is_paid=True) if row.status in _LIVE]
     groups: dict[int, list[Holding]] = defaultdict(list)
     for holding in holdings.load(rows, at=at):
         groups[holding.subscription.pk if holding.subscription.has_own_cycle else 0].append(holding)
-    used = set()
-    for group, held in groups.items():
-        used.add(_put(customer, entity, held, at=at, key=f"{key}-{group}"))
-    for subscription_id in {row.processor_subscription_id for row in ended} - used - {""}:
-        get_processor().cancel_subscription(subscription_id, key=f"{key}-end")
+    return groups
 
 
 def ensure_customer(customer: Customer) -> str:

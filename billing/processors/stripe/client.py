@@ -41,6 +41,7 @@ class Client:
 
     def __init__(self, api_key: str, *, http_client: stripe.HTTPClient | None = None) -> None:
         self.is_test = "_test_" in api_key
+        self.pause: int = 1  # seconds between looks at something that takes its time
         self.api = stripe.StripeClient(
             api_key,
             max_network_retries=_RETRIES,

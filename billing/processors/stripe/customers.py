@@ -98,7 +98,7 @@ def turn_clock(client: Client, customer_id: str, at: datetime) -> None:
             raise ProcessorUnavailable(f"Stripe's test clock {key} is {found['status']}. Try again.")
         found = client.call(clocks.retrieve, key)
         if found["status"] != "ready":
-            time.sleep(1)
+            time.sleep(client.pause)
             waited += 1
 
 

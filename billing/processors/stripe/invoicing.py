@@ -140,9 +140,14 @@ def cycle_invoice(client: Client, renewal: Renewal) -> Found | None:
     at = seconds(renewal.boundary)
     params = {"subscription": renewal.subscription_id, "created": {"gte": at}}
     for row in client.each(client.api.v1.invoices.list, params=params):
-        if row["billing_reason"] == _CYCLE and row["period_end"] == at:
+        if is_cycle(row) and row["period_end"] == at:
             return row
     return None
+
+
+def is_cycle(found: Found) -> bool:
+    """Whether Stripe opened it for a renewal."""
+    return bool(found["billing_reason"] == _CYCLE)
 
 
 def pay(client: Client, found: Found, *, key: str) -> ProcessorInvoice:

@@ -166,6 +166,21 @@ class StripeProcessor:
         rows = [subscribing.shape(row) for row in subscribing.all_of(self.client, customer_id)]
         return rows[::-1]
 
+    # -- for sweeps and comparisons --
+
+    def customer_email(self, customer_id: str) -> str:
+        return customers.read(self.client, customer_id).get("email") or ""
+
+    def customers_with_renewals(self) -> list[str]:
+        """Customers for whom Stripe has opened a renewal that nobody filled in yet."""
+        drafts = self.client.each(self.client.api.v1.invoices.list, params={"status": "draft"})
+        return list({row["customer"]: None for row in drafts if invoicing.is_cycle(row)})
+
+    def live_subscriptions(self) -> Iterator[tuple[str, str]]:
+        """Every live subscription of the account with its customer."""
+        for row in self.client.each(self.client.api.v1.subscriptions.list, params={}):
+            yield row["id"], row["customer"]
+
     # -- what it tells us, and how it is set up --
 
     def read_event(self, body: bytes, signature: str, secret: str) -> ProcessorEventData:

@@ -59,10 +59,7 @@ def delete(world: World, key: str) -> Thing:
 
 def attach_card(world: World, token: str, customer: str) -> Thing:
     """A test card becomes a payment method of its own; one that is there already is attached as it is."""
-    if token in CARDS:
-        card = new_card(world, token)
-    else:
-        card = world.get("payment_method", token)
+    card = new_card(world, token) if token in CARDS else world.get("payment_method", token)
     if card["customer"] not in (None, customer):
         raise Refused("The payment method is attached to another customer.")
     world.get("customer", customer)

@@ -11,6 +11,10 @@ SMALLEST = {"usd": 50, "eur": 50, "gbp": 30, "jpy": 50}
 HOUR = 3_600
 RETRIES = (3 * 86_400, 5 * 86_400, 7 * 86_400)
 MOST_LINES = 250
+_CREATES = {
+    "customer", "currency", "auto_advance", "collection_method", "days_until_due", "metadata", "description",
+    "pending_invoice_items_behavior", "subscription",
+}  # fmt: skip
 
 
 def draft(world: World, customer: Thing, currency: str, **fields: Any) -> Thing:
@@ -55,9 +59,8 @@ def draft(world: World, customer: Thing, currency: str, **fields: Any) -> Thing:
 
 def create(world: World, params: dict[str, Any]) -> Thing:
     params.pop("expand", None)
-    allowed = {"customer", "currency", "auto_advance", "collection_method", "days_until_due", "metadata", "description", "pending_invoice_items_behavior", "subscription"}  # fmt: skip
-    if params.keys() - allowed:
-        raise Refused(f"The fake doesn't know {params.keys() - allowed} of invoices.")
+    if params.keys() - _CREATES:
+        raise Refused(f"The fake doesn't know {params.keys() - _CREATES} of invoices.")
     customer = world.get("customer", params.get("customer"))
     sends = params.get("collection_method") == "send_invoice"
     if sends and params.get("days_until_due") is None:

@@ -11,12 +11,15 @@ from typing_extensions import get_type_hints, is_typeddict
 
 from tests.processors.fake_stripe.errors import Refused
 
-_OPTIONS = {"api_key", "idempotency_key", "stripe_account", "stripe_context", "stripe_version", "headers", "max_network_retries", "content_type"}  # fmt: skip
+_OPTIONS = {
+    "api_key", "idempotency_key", "stripe_account", "stripe_context", "stripe_version", "headers",
+    "max_network_retries", "content_type",
+}  # fmt: skip
 _WRAPPERS = (NotRequired, Required)
 
 
 def read(encoded: str, shape: Any) -> dict[str, Any]:
-    """The parameters of a form, typed; raises Refused as Stripe does for what is unknown, missing or of another type."""
+    """The parameters of a form, typed; raises Refused for what is unknown, missing or of another type."""
     found: dict[str, Any] = typed(_nested(encoded), shape, "")
     return found
 

@@ -95,6 +95,7 @@ class FakeStripe:
             return Answer(kept.status, kept.body, {**kept.headers, "Idempotent-Replayed": "true"})
         if key is not None and len(key) > 255:
             return _refused(Refused("Idempotency keys have up to 255 characters."))
+        timing.pass_time(self.world, self.world.now())
         self.world.request_key = key
         try:
             found = self._do(method, path, form)
@@ -132,6 +133,7 @@ class FakeStripe:
                 self.world.wall = at
             else:
                 timing.pass_time(self.world, at)
+                self.world.wall = at
 
     def give_card(self, customer: str, token: str | None) -> None:
         """The customer replaces (None: removes) the card, on the portal say."""
@@ -144,10 +146,10 @@ class FakeStripe:
             card = customers.attach_card(self.world, token, customer)
             customers.update(self.world, customer, {"invoice_settings": {"default_payment_method": card["id"]}})
 
-    def complete_session(self, session: str, token: str = "pm_card_visa") -> None:
+    def complete_session(self, session: str, card: str = "pm_card_visa") -> None:
         """The customer fills in a hosted page."""
         with self.lock:
-            sessions.complete(self.world, session, token)
+            sessions.complete(self.world, session, card)
 
     def settle(self, invoice: str) -> None:
         """The customer pays an invoice on its page."""
@@ -269,8 +271,11 @@ def _attach(world: World, key: str, given: dict[str, Any]) -> Thing:
 
 
 def _finalize(world: World, key: str, given: dict[str, Any]) -> Thing:
-    invoice = invoices.finalize(world, key, auto_advance=given.get("auto_advance"))
-    return invoice
+    return invoices.finalize(world, key, auto_advance=given.get("auto_advance"))
+
+
+def _advance(world: World, key: str, given: dict[str, Any]) -> Thing:
+    return timing.advance_clock(world, key, given["frozen_time"])
 
 
 def _pay(world: World, key: str, given: dict[str, Any]) -> Thing:
@@ -284,77 +289,77 @@ def _pay(world: World, key: str, given: dict[str, Any]) -> Thing:
         raise
 
 
+def _send(world: World, key: str, given: dict[str, Any]) -> Thing:
+    invoice = world.get("invoice", key)
+    if invoice["collection_method"] != "send_invoice" or invoice["status"] != "open":
+        raise Refused("You can only send open invoices whose collection_method is send_invoice.")
+    world.tell("invoice.sent", invoice)
+    return invoice
+
+
+def _mark(world: World, key: str, given: dict[str, Any]) -> Thing:
+    if given.keys() - {"metadata"}:
+        raise Refused("The fake knows new metadata for invoices, no more.")
+    invoice = world.get("invoice", key)
+    invoice["metadata"] |= given["metadata"]
+    return invoice
+
+
 _ID = r"([A-Za-z0-9_-]+)"
+
+
+def _by_id(do: Callable[[World, str], Any]) -> Callable[[World, str, dict[str, Any]], Any]:
+    """A call that takes nothing but the id in its path."""
+    return lambda world, key, given: do(world, key)
+
+
+def _retrieve(path: str, kind: str, shape: Any) -> Route:
+    return Route("GET", path, shape, _keeper(kind))
+
+
+_CUSTOMERS = "/v1/customers"
+_CARDS = "/v1/payment_methods"
+_INVOICES = "/v1/invoices"
+_SUBSCRIPTIONS = "/v1/subscriptions"
+_SESSIONS = "/v1/checkout/sessions"
+_CLOCKS = "/v1/test_helpers/test_clocks"
 ROUTES = [
-    Route("POST", "/v1/customers", shapes.CustomerCreateParams, customers.create),
-    Route("GET", "/v1/customers", shapes.CustomerListParams, _lister("customer", "email")),
-    Route("GET", f"/v1/customers/{_ID}", shapes.CustomerRetrieveParams, _keeper("customer")),
-    Route("POST", f"/v1/customers/{_ID}", shapes.CustomerUpdateParams, customers.update),
-    Route(
-        "DELETE",
-        f"/v1/customers/{_ID}",
-        shapes.CustomerDeleteParams,
-        lambda world, key, given: customers.delete(world, key),
-    ),  # fmt: skip
-    Route("GET", "/v1/payment_methods", shapes.PaymentMethodListParams, _lister("payment_method", "customer", "type")),
-    Route("POST", f"/v1/payment_methods/{_ID}/attach", shapes.PaymentMethodAttachParams, _attach),
-    Route(
-        "POST",
-        f"/v1/payment_methods/{_ID}/detach",
-        shapes.PaymentMethodDetachParams,
-        lambda world, key, given: customers.detach_card(world, key),
-    ),  # fmt: skip
+    Route("POST", _CUSTOMERS, shapes.CustomerCreateParams, customers.create),
+    Route("GET", _CUSTOMERS, shapes.CustomerListParams, _lister("customer", "email")),
+    _retrieve(f"{_CUSTOMERS}/{_ID}", "customer", shapes.CustomerRetrieveParams),
+    Route("POST", f"{_CUSTOMERS}/{_ID}", shapes.CustomerUpdateParams, customers.update),
+    Route("DELETE", f"{_CUSTOMERS}/{_ID}", shapes.CustomerDeleteParams, _by_id(customers.delete)),
+    Route("GET", _CARDS, shapes.PaymentMethodListParams, _lister("payment_method", "customer", "type")),
+    Route("POST", f"{_CARDS}/{_ID}/attach", shapes.PaymentMethodAttachParams, _attach),
+    Route("POST", f"{_CARDS}/{_ID}/detach", shapes.PaymentMethodDetachParams, _by_id(customers.detach_card)),
     Route("POST", "/v1/products", shapes.ProductCreateParams, customers.create_product),
-    Route("GET", f"/v1/products/{_ID}", shapes.ProductRetrieveParams, _keeper("product")),
-    Route("POST", "/v1/invoices", shapes.InvoiceCreateParams, invoices.create),
-    Route("GET", "/v1/invoices", shapes.InvoiceListParams, _lister("invoice", "customer", "subscription")),
-    Route("GET", f"/v1/invoices/{_ID}", shapes.InvoiceRetrieveParams, _keeper("invoice")),
-    Route(
-        "DELETE",
-        f"/v1/invoices/{_ID}",
-        shapes.InvoiceDeleteParams,
-        lambda world, key, given: invoices.delete(world, key),
-    ),  # fmt: skip
-    Route("POST", f"/v1/invoices/{_ID}/add_lines", shapes.InvoiceAddLinesParams, invoices.add_lines),
-    Route("POST", f"/v1/invoices/{_ID}/finalize", shapes.InvoiceFinalizeInvoiceParams, _finalize),
-    Route("POST", f"/v1/invoices/{_ID}/pay", shapes.InvoicePayParams, _pay),
-    Route(
-        "POST",
-        f"/v1/invoices/{_ID}/void",
-        shapes.InvoiceVoidInvoiceParams,
-        lambda world, key, given: invoices.void(world, key),
-    ),  # fmt: skip
+    _retrieve(f"/v1/products/{_ID}", "product", shapes.ProductRetrieveParams),
+    Route("POST", _INVOICES, shapes.InvoiceCreateParams, invoices.create),
+    Route("GET", _INVOICES, shapes.InvoiceListParams, _lister("invoice", "customer", "subscription")),
+    _retrieve(f"{_INVOICES}/{_ID}", "invoice", shapes.InvoiceRetrieveParams),
+    Route("DELETE", f"{_INVOICES}/{_ID}", shapes.InvoiceDeleteParams, _by_id(invoices.delete)),
+    Route("POST", f"{_INVOICES}/{_ID}", shapes.InvoiceUpdateParams, _mark),
+    Route("POST", f"{_INVOICES}/{_ID}/add_lines", shapes.InvoiceAddLinesParams, invoices.add_lines),
+    Route("POST", f"{_INVOICES}/{_ID}/finalize", shapes.InvoiceFinalizeInvoiceParams, _finalize),
+    Route("POST", f"{_INVOICES}/{_ID}/send", shapes.InvoiceSendInvoiceParams, _send),
+    Route("POST", f"{_INVOICES}/{_ID}/pay", shapes.InvoicePayParams, _pay),
+    Route("POST", f"{_INVOICES}/{_ID}/void", shapes.InvoiceVoidInvoiceParams, _by_id(invoices.void)),
     Route("POST", "/v1/invoiceitems", shapes.InvoiceItemCreateParams, invoices.create_item),
     Route("POST", "/v1/refunds", shapes.RefundCreateParams, invoices.refund),
     Route("GET", "/v1/refunds", shapes.RefundListParams, _lister("refund", "payment_intent")),
-    Route("POST", "/v1/subscriptions", shapes.SubscriptionCreateParams, subscriptions.create),
-    Route("GET", "/v1/subscriptions", shapes.SubscriptionListParams, _lister("subscription", "customer")),
-    Route("GET", f"/v1/subscriptions/{_ID}", shapes.SubscriptionRetrieveParams, _keeper("subscription")),
-    Route("POST", f"/v1/subscriptions/{_ID}", shapes.SubscriptionUpdateParams, subscriptions.update),
-    Route("DELETE", f"/v1/subscriptions/{_ID}", shapes.SubscriptionCancelParams, subscriptions.cancel),
-    Route("POST", "/v1/checkout/sessions", checkout_shapes.SessionCreateParams, sessions.create),
-    Route("GET", "/v1/checkout/sessions", checkout_shapes.SessionListParams, _lister("checkout.session", "customer")),
-    Route("GET", f"/v1/checkout/sessions/{_ID}", checkout_shapes.SessionRetrieveParams, _keeper("checkout.session")),
-    Route(
-        "POST",
-        f"/v1/checkout/sessions/{_ID}/expire",
-        checkout_shapes.SessionExpireParams,
-        lambda world, key, given: sessions.expire(world, key),
-    ),  # fmt: skip
+    Route("POST", _SUBSCRIPTIONS, shapes.SubscriptionCreateParams, subscriptions.create),
+    Route("GET", _SUBSCRIPTIONS, shapes.SubscriptionListParams, _lister("subscription", "customer")),
+    _retrieve(f"{_SUBSCRIPTIONS}/{_ID}", "subscription", shapes.SubscriptionRetrieveParams),
+    Route("POST", f"{_SUBSCRIPTIONS}/{_ID}", shapes.SubscriptionUpdateParams, subscriptions.update),
+    Route("DELETE", f"{_SUBSCRIPTIONS}/{_ID}", shapes.SubscriptionCancelParams, subscriptions.cancel),
+    Route("POST", _SESSIONS, checkout_shapes.SessionCreateParams, sessions.create),
+    Route("GET", _SESSIONS, checkout_shapes.SessionListParams, _lister("checkout.session", "customer")),
+    _retrieve(f"{_SESSIONS}/{_ID}", "checkout.session", checkout_shapes.SessionRetrieveParams),
+    Route("POST", f"{_SESSIONS}/{_ID}/expire", checkout_shapes.SessionExpireParams, _by_id(sessions.expire)),
     Route("POST", "/v1/billing_portal/sessions", portal_shapes.SessionCreateParams, sessions.portal),
-    Route("POST", "/v1/test_helpers/test_clocks", clock_shapes.TestClockCreateParams, timing.create_clock),
-    Route(
-        "GET",
-        f"/v1/test_helpers/test_clocks/{_ID}",
-        clock_shapes.TestClockRetrieveParams,
-        lambda world, key, given: timing.read_clock(world, key),
-    ),  # fmt: skip
-    Route(
-        "POST",
-        f"/v1/test_helpers/test_clocks/{_ID}/advance",
-        clock_shapes.TestClockAdvanceParams,
-        lambda world, key, given: timing.advance_clock(world, key, given["frozen_time"]),
-    ),  # fmt: skip
+    Route("POST", _CLOCKS, clock_shapes.TestClockCreateParams, timing.create_clock),
+    Route("GET", f"{_CLOCKS}/{_ID}", clock_shapes.TestClockRetrieveParams, _by_id(timing.read_clock)),
+    Route("POST", f"{_CLOCKS}/{_ID}/advance", clock_shapes.TestClockAdvanceParams, _advance),
     Route("POST", "/v1/webhook_endpoints", shapes.WebhookEndpointCreateParams, webhooks.create_endpoint),
     Route("GET", "/v1/webhook_endpoints", shapes.WebhookEndpointListParams, _lister("webhook_endpoint")),
 ]

@@ -78,12 +78,12 @@ def _line(world: World, line: dict[str, Any]) -> Thing:
     }
 
 
-def complete(world: World, key: str, token: str = "pm_card_visa") -> Thing:
+def complete(world: World, key: str, wanted: str) -> Thing:
     """The customer fills the page in; a card that is declined leaves it open."""
     session = world.get("checkout.session", key)
     if session["status"] != "open":
         raise Refused(f"The session is {session['status']}.")
-    card = customers.new_card(world, token)
+    card = customers.new_card(world, wanted)
     if card["_behavior"] == "declines" and session["mode"] == "payment":
         raise Refused("Your card was declined.", status=402, kind="card_error", code="card_declined")
     customers.attach_card(world, card["id"], session["customer"])

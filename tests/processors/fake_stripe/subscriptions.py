@@ -372,7 +372,8 @@ def due(world: World, subscription: Thing) -> int | None:
     moments = [item["current_period_end"] for item in subscription["items"]["data"]]
     if subscription["cancel_at"]:
         moments.append(subscription["cancel_at"])
-    return min(moments)
+    first: int = min(moments)
+    return first
 
 
 def turn(world: World, subscription: Thing, at: int) -> None:

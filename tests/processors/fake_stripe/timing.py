@@ -58,7 +58,10 @@ def pass_time(world: World, to: int, *, clock: Thing | None = None) -> None:
         at, _, what, thing = min(moments)
         _set(world, clock, max(at, _time(world, clock)))
         _do(world, what, thing, at)
-    _set(world, clock, to)
+    if clock:
+        _set(world, clock, to)
+    else:
+        world.pass_through(None)
 
 
 def _time(world: World, clock: Thing | None) -> int:
@@ -70,7 +73,7 @@ def _set(world: World, clock: Thing | None, to: int) -> None:
     if clock:
         clock["frozen_time"] = to
     else:
-        world.wall = to
+        world.pass_through(to)
 
 
 def _moments(world: World, key: str | None) -> Iterator[tuple[int, str, str, Any]]:

@@ -34,7 +34,7 @@ class Transport(stripe.HTTPClient):
         try:
             answer = self.fake.answer(method.upper(), parts.path, form or "", named)
         except Lost as lost:
-            raise stripe.APIConnectionError(
+            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]
                 f"Unexpected error communicating with Stripe ({lost}).", should_retry=True
             ) from lost
         return json.dumps(answer.body), answer.status, {name.lower(): value for name, value in answer.headers.items()}

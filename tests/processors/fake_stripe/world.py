@@ -2,10 +2,10 @@
 
 import copy
 import itertools
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from config import clock as wall_clock
 from tests.processors.fake_stripe.errors import Refused, missing
 
 type Thing = dict[str, Any]
@@ -19,13 +19,14 @@ _KINDS = {
 
 
 class World:
-    """All things by kind and id. `wall` (Unix seconds) stands still when set; customers on a test clock have their own."""
+    """All things by kind and id. `wall` (Unix seconds) stands still when set; test clocks have times of their own."""
 
     def __init__(self) -> None:
         self.things: dict[str, dict[str, Thing]] = {kind: {} for kind in _KINDS}
         self.wall: int | None = None
         self.events: list[Thing] = []
         self.request_key: str | None = None
+        self._passing: int | None = None
         self._numbers = itertools.count(1)
 
     # -- things --
@@ -59,7 +60,11 @@ class World:
         if clock:
             frozen: int = self.things["test_helpers.test_clock"][clock]["frozen_time"]
             return frozen
-        return self.wall if self.wall is not None else int(time.time())
+        return self._passing or self.wall or int(wall_clock.now().timestamp())
+
+    def pass_through(self, at: int | None) -> None:
+        """It is `at` for customers without a test clock while something is done there; None: it is now again."""
+        self._passing = at
 
     # -- news --
 
