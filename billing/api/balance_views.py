@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from rest_framework import serializers
 from rest_framework.request import Request
 
 from billing.api import balance_shapes, upsell
@@ -17,7 +16,7 @@ from config.access.models import Scope
 from config.api import Endpoint, IdField, Keyed, QuantityField, TimestampField, moment, quantity
 from config.errors import DomainError, InvalidInput
 from entities.subject import Subject
-from plans.api.fields import CountField, OneOfField, Shape, SwitchField
+from plans.api.fields import CountField, MetadataField, OneOfField, Shape, SwitchField
 from plans.intervals import Interval, IntervalUnit
 from plans.models import ItemTerms
 
@@ -176,7 +175,7 @@ class FinalizeInput(Shape):
     lock_id = IdField(max_length=LONGEST_ID)
     action = OneOfField(choices=["confirm", "release"])
     override_value = QuantityField(required=False)
-    properties = serializers.DictField(required=False)
+    properties = MetadataField(required=False)
 
 
 class Finalize(Endpoint):

@@ -17,7 +17,7 @@ from config.api import Endpoint, IdField, TimestampField, milliseconds
 from config.errors import InvalidInput
 from entities.models import Customer
 from entities.subject import Subject
-from plans.api.fields import CountField, OneOfField, Shape
+from plans.api.fields import CountField, MetadataField, OneOfField, Shape
 from plans.intervals import Interval, IntervalUnit, boundary, period_around
 
 ZERO = Decimal(0)
@@ -89,7 +89,7 @@ class AggregateInput(Shape):
     range = OneOfField(choices=[*_RANGES, *_CYCLES], required=False)
     bin_size = OneOfField(choices=["hour", "day", "week", "month"], required=False)
     custom_range = RangeInput(required=False)
-    filter_by = serializers.DictField(required=False)
+    filter_by = MetadataField(required=False)
     max_groups = CountField(least=1, most=250, required=False)
 
 

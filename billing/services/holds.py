@@ -3,6 +3,7 @@
 While it lasts, what a hold took counts as used everywhere; in the ledger it is `held` (spec balances 12).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from billing.services import counters, ledger, posting, sources
 from billing.services.posting import PaidBy, Posting
 from billing.services.sources import Sources
 from config.actor import Actor
+from config.api import encode
 from config.errors import InvalidInput, InvalidRequest
 
 ZERO = Decimal(0)
@@ -52,7 +54,7 @@ def open_hold(lock: LockTerms, found: Sources, value: Decimal, properties: Mappi
                 entity_id=found.scope.entity_pk,
                 feature_id=found.feature.id,
                 value=value,
-                properties=dict(properties),
+                properties=_storable(properties),
                 created_at=found.scope.at,
                 expires_at=lock.expires_at,
             )
@@ -156,7 +158,7 @@ def _record_difference(
         entity_id=hold.entity_id,
         feature_id=hold.feature_id,
         value=difference,
-        properties=dict(hold.properties if properties is None else properties),
+        properties=hold.properties if properties is None else _storable(properties),
         at=at,
         hold_id=hold.pk,
         recorded_at=wall,
@@ -207,3 +209,8 @@ def _give_back(hold: Hold, units: Decimal, found: Sources | None, *, at: datetim
     if found is not None:
         counters.count(found.scope, found.features, freed, hold.properties)
     return homeless
+
+
+def _storable(properties: Mapping[str, Any]) -> Any:
+    """The same as JSON that the columns take: numbers with a point are Decimals where they come from."""
+    return json.loads(encode(dict(properties)))

@@ -1,7 +1,6 @@
 """The base of every call under /v1: who asks, with what, and once only."""
 
 from collections.abc import Callable
-from decimal import Decimal
 from enum import Enum
 from typing import Any, ClassVar, cast
 
@@ -164,7 +163,7 @@ def _body(request: HttpRequest) -> bytes:
 
 def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
     if shape not in _decoders:
-        _decoders[shape] = msgspec.json.Decoder(shape, float_hook=Decimal)
+        _decoders[shape] = msgspec.json.Decoder(shape, float_hook=json.number)
     return _decoders[shape]
 
 

@@ -18,6 +18,7 @@ from config.errors import DomainError, InsufficientScope, InvalidInput, LockBusy
 logger = logging.getLogger(__name__)
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_LONGEST = 1000  # characters of a message; ids that are repeated in it come in any length
 _PHRASES = {
     "required": "is required.",
     "null": "must not be null.",
@@ -28,7 +29,8 @@ _PHRASES = {
 
 def failure(error: DomainError) -> HttpResponse:
     """The answer that tells of `error`."""
-    body = {"message": error.message, "code": error.code, "env": settings.ENVIRONMENT}
+    message = error.message if len(error.message) <= _LONGEST else f"{error.message[: _LONGEST - 1]}…"
+    body = {"message": message, "code": error.code, "env": settings.ENVIRONMENT}
     return reply(body, status=error.status, headers=error.response_headers)
 
 

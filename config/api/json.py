@@ -10,7 +10,20 @@ from django.http import HttpResponse
 
 from config.errors import InvalidInput
 
-_anything = msgspec.json.Decoder(float_hook=Decimal)
+# Beyond these powers of ten a number is a mistake or an attack: written out, 1e999999999 fills the memory.
+_LARGEST, _SMALLEST = 307, -400
+
+
+def number(text: str) -> Decimal:
+    """A JSON number with a point or an exponent, exact; far too small ones are 0. Raises InvalidInput for far too
+    large ones."""
+    value = Decimal(text)
+    if value and value.adjusted() > _LARGEST:
+        raise InvalidInput(f"The body holds a number beyond 10^{_LARGEST + 1}.")
+    return value if value and value.adjusted() >= _SMALLEST else Decimal(0)
+
+
+_anything = msgspec.json.Decoder(float_hook=number)
 
 # What is stored of a request (metadata, properties) must be writable again; orjson stops at 254 levels.
 _DEEPEST = 64

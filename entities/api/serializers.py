@@ -5,7 +5,7 @@ from rest_framework import serializers
 from config.api import IdField, TimestampField
 from config.errors import InvalidInput
 from plans.api.controls import BillingControlsField
-from plans.api.fields import CountField, OneOfField, Shape, SwitchField, TextField
+from plans.api.fields import CountField, MetadataField, OneOfField, Shape, SwitchField, TextField
 
 # Request keys and the fields of Customer that they set.
 _FIELDS = {
@@ -31,7 +31,7 @@ class DetailsInput(Shape):
     name = TextField(max_length=255, required=False)
     email = TextField(max_length=320, required=False)
     fingerprint = TextField(max_length=255, required=False)
-    metadata = serializers.DictField(required=False)
+    metadata = MetadataField(required=False)
     stripe_id = TextField(max_length=255, required=False)
     send_email_receipts = SwitchField(required=False)
     currency = TextField(max_length=3, required=False)
