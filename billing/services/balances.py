@@ -10,7 +10,7 @@ from django.db import transaction
 
 from billing.deduction import OverageBehavior
 from billing.errors import InsufficientBalance
-from billing.services import counters, holds, posting, resets, sources
+from billing.services import counters, holds, plain, posting, resets, sources
 from billing.services.posting import PaidBy, Posting
 from billing.services.sources import BalanceRow, SourceFeature, Sources
 from config.actor import Actor
@@ -113,6 +113,9 @@ def track(usage: Usage, *, wall: datetime, actor: Actor, seats_are_paid: bool = 
     InsufficientBalance (reject), SeatsAreBilled where the change has a price that is not yet paid, and the errors of
     unknown ids; then nothing is written.
     """
+    plain_one = None if seats_are_paid else _track_plainly(usage, wall=wall, actor=actor)
+    if plain_one is not None:
+        return plain_one
     with transaction.atomic():
         found = _lock(usage, wall)
         at = _moment(usage, found.scope.at)
@@ -131,20 +134,40 @@ def track(usage: Usage, *, wall: datetime, actor: Actor, seats_are_paid: bool = 
         return Tracked(usage.value, _as_read(found, usage, wall), paid, event_id)
 
 
+def _track_plainly(usage: Usage, *, wall: datetime, actor: Actor) -> Tracked | None:
+    """The track in one statement, if it is plain."""
+    done = plain.track(
+        customer_id=usage.customer_id,
+        entity_id=usage.entity_id,
+        feature=usage.feature,
+        value=usage.value,
+        properties=usage.properties,
+        event_name=usage.event_name,
+        happened=usage.timestamp,
+        wall=wall,
+        actor=actor,
+    )
+    if done is None:
+        return None
+    found, event_id = done
+    return Tracked(usage.value, found, [PaidBy(found.rows[0], found.feature, usage.value, usage.value)], event_id)
+
+
 def track_event(
     usages: Sequence[Usage], *, wall: datetime, actor: Actor, seats_are_paid: bool = False
 ) -> list[Tracked]:
     """Track the same event on every feature that listens to it, all or none."""
     first = usages[0]
+    if len(usages) == 1:
+        return [track(first, wall=wall, actor=actor, seats_are_paid=seats_are_paid)]
     with transaction.atomic():
-        if len(usages) > 1:
-            # Features may share credits: locking all at once keeps the order that prevents deadlocks.
-            sources.lock_all(
-                customer_id=first.customer_id,
-                entity_id=first.entity_id,
-                features=[usage.feature for usage in usages],
-                wall=wall,
-            )
+        # Features may share credits: locking all at once keeps the order that prevents deadlocks.
+        sources.lock_all(
+            customer_id=first.customer_id,
+            entity_id=first.entity_id,
+            features=[usage.feature for usage in usages],
+            wall=wall,
+        )
         return [track(usage, wall=wall, actor=actor, seats_are_paid=seats_are_paid) for usage in usages]
 
 

@@ -64,6 +64,11 @@ class SourceFeature:
     def is_allocated(self) -> bool:
         return self.type == "metered" and not self.consumable
 
+    @property
+    def counts_licenses(self) -> bool:
+        """Kept by billing.services.licenses; applications can neither name nor see it."""
+        return self.type == "license"
+
 
 @dataclass(slots=True)
 class BalanceRow:
@@ -168,7 +173,7 @@ def read_many(subjects: Sequence[tuple[str, str | None]], *, wall: datetime) -> 
         "wall": wall,
     }
     found = prepared.rows(_READ_ALL[for_entity], parameters)
-    by_subject = (_sources(list(rows)) for _, rows in groupby(found, key=lambda row: (row[0], row[7])))
+    by_subject = (from_rows(list(rows)) for _, rows in groupby(found, key=lambda row: (row[0], row[7])))
     return [one for one in by_subject if not for_entity or one.scope.entity_pk is not None]
 
 
@@ -194,7 +199,7 @@ def _found(statement: str, parameters: dict[str, Any], feature: str) -> Sources:
         raise _missing(customer_id, entity_id)
     if found[0][10] is None:
         raise FeatureNotFound(feature)
-    return _sources(found)
+    return from_rows(found)
 
 
 def _missing(customer_id: str, entity_id: str | None) -> EntityNotFound | CustomerNotFound:
@@ -202,7 +207,7 @@ def _missing(customer_id: str, entity_id: str | None) -> EntityNotFound | Custom
     return EntityNotFound(entity_id) if entity_id else CustomerNotFound(customer_id)
 
 
-def _sources(found: list[tuple[Any, ...]]) -> Sources:
+def from_rows(found: list[tuple[Any, ...]]) -> Sources:
     """One subject's rows: the scope is on each, features and balances may be missing."""
     scope = _scope(found[0])
     features = {row[10]: SourceFeature(*row[10:16]) for row in found if row[10] is not None}

@@ -31,7 +31,7 @@ LEFT JOIN entities_entity e
 
 _FEATURE = "f.id, f.slug, f.type, f.consumable, f.cost, f.is_own"
 _FEATURE_THAT_PAYS = """
-LEFT JOIN plans_feature o ON {is_asked} AND o.deleted_at IS NULL
+LEFT JOIN plans_feature o ON {is_asked} AND o.deleted_at IS NULL AND o.type <> 'license'
 LEFT JOIN LATERAL (
   SELECT o.id, o.slug, o.type, o.consumable, 1::numeric AS cost, true AS is_own WHERE o.id IS NOT NULL
   UNION ALL
@@ -41,9 +41,16 @@ LEFT JOIN LATERAL (
 
 # -- which balances there are: alias b --
 
-_NOW = "COALESCE(c.clock_at, %(wall)s::timestamptz)"
-_LIVE = f"b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > {_NOW})"
-_BALANCE = """
+NOW = "COALESCE(c.clock_at, %(wall)s::timestamptz)"
+
+
+def live(now: str) -> str:
+    """That a balance counts: neither ended nor expired."""
+    return f"b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > {now})"
+
+
+_LIVE = live(NOW)
+BALANCE = """
   b.id, 1::bigint AS count, b.public_id, b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL AS is_rollover,
   b.entity_id, b.item_id, b.prepaid, b.granted, b.usage, b.held, b.expired,
   greatest(b.granted - b.usage - b.held - b.expired, 0) AS remaining, b.unlimited, b.allows_overage, b.max_overage,
@@ -55,10 +62,10 @@ _BALANCE_COLUMNS = """
 
 # Two indexed branches for an entity: an OR over both would read every slice of the customer.
 _POOLS = f"""
-  SELECT {_BALANCE} FROM billing_balance b
+  SELECT {BALANCE} FROM billing_balance b
   WHERE b.customer_id = c.id AND b.level = 'pool' AND {_LIVE} {{of_feature}}"""
 _OF_ENTITY = f"""
-  SELECT {_BALANCE} FROM billing_balance b WHERE b.entity_id = e.id AND {_LIVE} {{of_feature}}"""
+  SELECT {BALANCE} FROM billing_balance b WHERE b.entity_id = e.id AND {_LIVE} {{of_feature}}"""
 
 # What the entities hold is read as sums (billing.models.BalanceTally), with what is alike within a kind from the
 # balance that resets first.
@@ -77,7 +84,7 @@ _OF_ENTITIES = f"""
         b.max_overage, sum(b.count) AS count, sum(b.prepaid) AS prepaid, sum(b.granted) AS granted,
         sum(b.usage) AS usage, sum(b.held) AS held, sum(b.expired) AS expired, sum(b.remaining) AS remaining
       FROM billing_balancetally b
-      WHERE b.customer_id = c.id AND (b.expires_at IS NULL OR b.expires_at > {_NOW}) {{of_feature}}
+      WHERE b.customer_id = c.id AND (b.expires_at IS NULL OR b.expires_at > {NOW}) {{of_feature}}
       GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 HAVING sum(b.count) > 0
     ) k
     GROUP BY k.feature_id, k.level, k.is_rollover, k.item_id, CASE WHEN k.is_rollover THEN k.expires_at END
@@ -112,7 +119,7 @@ def read_one(*, for_entity: bool) -> str:
     scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
     pays = _FEATURE_THAT_PAYS.format(is_asked="o.slug = %(feature)s::text")
     balances = _branches(for_entity=for_entity, of_feature="AND b.feature_id = f.id")
-    return _compact(
+    return compact(
         f"SELECT {scope}, {_FEATURE}, {_BALANCE_COLUMNS} {_ONE_SUBJECT} {pays} "
         f"LEFT JOIN LATERAL ({balances}) b ON true {_IS_SUBJECT}"
     )
@@ -123,7 +130,7 @@ def read_all(*, for_entity: bool) -> str:
     scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
     feature = "f.id, f.slug, f.type, f.consumable, 1::numeric, true"
     balances = _branches(for_entity=for_entity, of_feature="")
-    return _compact(
+    return compact(
         f"SELECT {scope}, {feature}, {_BALANCE_COLUMNS} {_MANY_SUBJECTS} "
         f"LEFT JOIN LATERAL ({balances}) b ON true LEFT JOIN plans_feature f ON f.id = b.feature_id ORDER BY asked.no"
     )
@@ -147,7 +154,7 @@ def lock(*, for_entity: bool, first: int = 0) -> str:
             "SELECT b.id FROM billing_balance b "
             f"WHERE b.customer_id = c.id AND b.level = 'slice' AND b.feature_id = f.id AND {_LIVE}"
         )
-    return _compact(f"""
+    return compact(f"""
 WITH locked AS (
   SELECT * FROM billing_balance b WHERE b.id = ANY(ARRAY(
     SELECT b.id {_ONE_SUBJECT} {pays} JOIN LATERAL (
@@ -158,11 +165,11 @@ WITH locked AS (
     ) b ON true {_IS_SUBJECT}
   )) AND b.ended_at IS NULL ORDER BY b.id FOR NO KEY UPDATE
 )
-SELECT {scope}, {_FEATURE}, {_BALANCE} {_ONE_SUBJECT} {pays}
+SELECT {scope}, {_FEATURE}, {BALANCE} {_ONE_SUBJECT} {pays}
 LEFT JOIN locked b ON b.feature_id = f.id {_IS_SUBJECT}""")
 
 
-def _compact(statement: str) -> str:
+def compact(statement: str) -> str:
     """Without the layout; the driver remembers how to read statements below 4 096 characters."""
     return " ".join(statement.split())
 
@@ -171,5 +178,5 @@ _FIRST_SLICES = f"""
       SELECT b.id FROM entities_entity n
       JOIN billing_balance b ON b.entity_id = n.id AND b.feature_id = f.id AND b.level = 'slice' AND {_LIVE}
       WHERE n.customer_id = c.id AND n.deleted_at IS NULL
-        AND (b.granted > b.usage + b.held + b.expired OR b.unlimited OR b.held > 0 OR b.next_reset_at <= {_NOW})
+        AND (b.granted > b.usage + b.held + b.expired OR b.unlimited OR b.held > 0 OR b.next_reset_at <= {NOW})
       ORDER BY n.id LIMIT {{most}}"""

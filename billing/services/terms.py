@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from billing.models import SubscriptionItem
+import orjson
+
+from config.database import prepared
 
 # Larger than the working set of most deployments; dropped whole when full.
 _MOST = 100_000
@@ -45,17 +47,15 @@ def of_items(pks: Collection[int]) -> Mapping[int, Terms]:
     return {pk: terms for pk, terms in found.items() if terms is not None}
 
 
+_TERMS = """
+SELECT i.id, p.slug, i.price_amount, i.tiers::text, i.tier_behavior, i.billing_units, i.billing_method, i.max_purchase
+FROM billing_subscriptionitem i
+JOIN billing_subscription u ON u.id = i.subscription_id
+JOIN plans_plan p ON p.id = u.plan_id
+WHERE i.id = ANY(%(items)s::bigint[])
+"""
+
+
 def _read(pks: Collection[int]) -> dict[int, Terms]:
-    items = SubscriptionItem.objects.filter(pk__in=pks).select_related("subscription__plan")
-    return {
-        item.pk: Terms(
-            plan_slug=item.subscription.plan.slug,
-            price_amount=item.price_amount,
-            price_tiers=tuple(item.tiers),
-            price_tier_behavior=item.tier_behavior,
-            price_billing_units=item.billing_units,
-            price_billing_method=item.billing_method,
-            price_max_purchase=item.max_purchase,
-        )
-        for item in items
-    }
+    rows = prepared.rows(_TERMS, {"items": list(pks)})
+    return {row[0]: Terms(row[1], row[2], tuple(orjson.loads(row[3])), *row[4:]) for row in rows}

@@ -1,7 +1,7 @@
 """The other end of the scale: no framework, no rules, one statement. What a check and a track cost at the least.
 
-It looks a key up in a dict, reads JSON, finds customer, entity, feature and balance by their public ids, and for a track
-moves the balance and writes event and ledger entry, durably. It shares server, driver and database with ours.
+It looks a key up in a dict, reads JSON, finds customer, entity, feature and balance by their public ids, and for a
+track moves the balance and writes event and ledger entry, durably. It shares server, driver and database with ours.
 """
 
 import os

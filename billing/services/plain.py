@@ -1,0 +1,134 @@
+"""The plain track, which is nearly every track, in one statement: lock, deduct, record, answer.
+
+Plain is: something is taken; one balance alone can pay and has enough left (or is unlimited); no control, credit
+system, hold, reset or expiry has a say. Then all rules come to the same: that balance gives it all. The statement does
+that or nothing, and whatever is not plain goes through billing.deduction. tests/domain/test_plain.py holds the two to
+each other.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.models import LedgerEntry
+from billing.services import sources
+from billing.services.sources import Sources
+from billing.services.statements import BALANCE, NOW, compact, live
+from config.actor import Actor
+from config.api import encode
+from config.database import prepared
+
+# Nothing here can be stale when it counts: what the statement waits for, it looks at again.
+_TRACK = """
+WITH subject AS (
+  SELECT c.id AS customer, c.external_id AS customer_id, {now} AS at,
+    COALESCE(c.billing_cycle_anchor, c.created_at) AS cycle_anchor, c.disable_pooled_balance, {entity} AS entity,
+    f.id AS feature, f.slug, f.type, f.consumable
+  FROM entities_customer c
+  {join_entity}
+  JOIN plans_feature f ON f.slug = %(feature)s::text AND f.deleted_at IS NULL AND f.type NOT IN ('boolean', 'license')
+  WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL AND c.billing_controls = '{{}}'
+    AND NOT EXISTS (SELECT FROM plans_creditcost k WHERE k.metered_feature_id = f.id)
+    AND NOT EXISTS (SELECT FROM billing_subscription u
+      WHERE u.customer_id = c.id AND u.billing_controls <> '{{}}' AND u.status IN ('active', 'past_due'))
+    AND (%(happened)s::timestamptz IS NULL OR %(happened)s::timestamptz <= {now})
+), candidate AS (
+  SELECT b.id FROM subject s JOIN LATERAL ({candidates}) b ON true
+), moved AS (
+  UPDATE billing_balance b SET usage = b.usage + %(value)s::numeric
+  FROM subject s
+  WHERE b.id = (SELECT min(id) FROM candidate HAVING count(*) = 1)
+    AND {live}
+    AND (b.next_reset_at IS NULL OR b.next_reset_at > s.at) AND b.held = 0 AND NOT b.bills_at_once
+    AND (b.unlimited OR b.granted - b.usage - b.held - b.expired >= %(value)s::numeric)
+  RETURNING b.*
+), event AS (
+  INSERT INTO billing_usageevent (customer_id, entity_id, feature_id, event_name, value, properties, at, recorded_at,
+    actor, request_id)
+  SELECT s.customer, s.entity, s.feature, %(event_name)s, %(value)s, %(properties)s::jsonb,
+    COALESCE(%(happened)s::timestamptz, s.at), %(wall)s, %(actor)s, %(request)s
+  FROM moved, subject s
+  RETURNING id
+), entry AS (
+  INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,
+    event_id, actor, request_id, reason)
+  SELECT b.id, s.customer, b.entity_id, %(kind)s, s.at, 0, %(value)s, 0, 0, event.id, %(actor)s, %(request)s, ''
+  FROM moved b, subject s, event
+)
+SELECT s.customer, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_balance, NULL, NULL, s.entity,
+  %(entity_id)s::text, NULL, s.feature, s.slug, s.type, s.consumable, 1::numeric, true, {balance}, event.id
+FROM moved b, subject s, event
+"""
+
+_LIVE = live("s.at")
+_OF_ENTITY = compact(
+    _TRACK.format(
+        now=NOW,
+        entity="e.id",
+        join_entity=(
+            "JOIN entities_entity e ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text "
+            "AND e.deleted_at IS NULL AND e.billing_controls = '{}'"
+        ),
+        candidates=f"""
+          SELECT b.id FROM billing_balance b
+          WHERE b.customer_id = s.customer AND b.level = 'pool' AND b.feature_id = s.feature AND {_LIVE}
+          UNION ALL
+          SELECT b.id FROM billing_balance b WHERE b.entity_id = s.entity AND b.feature_id = s.feature AND {_LIVE}
+        """,
+        live=_LIVE,
+        balance=BALANCE,
+    )
+)
+# At customer level what entities hold is shown, and slices pay: plain only where there is none, not even an empty one.
+_OF_CUSTOMER = compact(
+    _TRACK.format(
+        now=NOW,
+        entity="NULL::bigint",
+        join_entity="",
+        candidates=f"""
+          (SELECT CASE WHEN b.level = 'pool' THEN b.id END AS id FROM billing_balance b
+           WHERE b.customer_id = s.customer AND b.feature_id = s.feature AND {_LIVE} LIMIT 2)
+          UNION ALL
+          SELECT NULL FROM billing_subscription u JOIN billing_subscriptionitem i ON i.subscription_id = u.id
+          WHERE u.customer_id = s.customer AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
+            AND i.entity_feature_id IS NOT NULL AND i.feature_id = s.feature
+        """,
+        live=_LIVE,
+        balance=BALANCE,
+    )
+)
+
+
+def track(
+    *,
+    customer_id: str,
+    entity_id: str | None,
+    feature: str,
+    value: Decimal,
+    properties: Mapping[str, Any],
+    event_name: str,
+    happened: datetime | None,
+    wall: datetime,
+    actor: Actor,
+) -> tuple[Sources, int] | None:
+    """Carry out a track if it is plain: the one balance after it, and the event's id. None: nothing was done."""
+    if value <= 0:
+        return None
+    found = prepared.rows(
+        _OF_ENTITY if entity_id else _OF_CUSTOMER,
+        {
+            "customer_id": customer_id,
+            "entity_id": entity_id,
+            "feature": feature,
+            "value": value,
+            "properties": encode(dict(properties)).decode() if properties else "{}",
+            "event_name": event_name,
+            "happened": happened,
+            "wall": wall,
+            "actor": actor.name,
+            "request": actor.request_id,
+            "kind": LedgerEntry.Kind.USAGE.value,
+        },
+    )
+    return (sources.from_rows([found[0][:-1]]), found[0][-1]) if found else None
