@@ -1,12 +1,22 @@
 """The Stripe processor with the fake behind it: for tests, and for a server with DEBUG and STRIPE_STAND_IN set.
 
-DEBUG=true STRIPE_STAND_IN=tests.processors.fake_stripe.stand_in.processor python manage.py runserver
+    DEBUG=true STRIPE_STAND_IN=tests.processors.fake_stripe.stand_in.processor STRIPE_WEBHOOK_SECRET=whsec_fake …
+
+The account lives in the server's memory: one worker, and a database that starts with it.
 """
+
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from django.conf import settings
 
 from billing.errors import PaymentDeclined
 from billing.processors.protocol import ProcessorInvoice, Session
 from billing.processors.stripe import StripeProcessor
 from billing.processors.stripe.customers import TEST_CARDS
+from tests.processors.fake_stripe import webhooks
 from tests.processors.fake_stripe.errors import Refused
 from tests.processors.fake_stripe.server import KEY, FakeStripe
 from tests.processors.fake_stripe.transport import Transport
@@ -32,4 +42,28 @@ class StandIn(StripeProcessor):
         return self.invoice(invoice_id)
 
 
+def deliver_for_ever(fake: FakeStripe, address: str) -> None:
+    """Send webhooks as Stripe does: soon, from another thread, again when they aren't taken, a few times."""
+
+    def endpoint(body: bytes, signature: str) -> int:
+        headers = {"Stripe-Signature": signature, "Content-Type": "application/json"}
+        request = urllib.request.Request(address, data=body, headers=headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return int(answer.status)
+        except urllib.error.HTTPError as problem:
+            return problem.code
+        except OSError:
+            return 0
+
+    while True:
+        time.sleep(0.2)
+        for row in [row for row in fake.webhooks.waiting if row["attempts"] < 5]:
+            fake.webhooks.send(row, endpoint)
+
+
 processor = StandIn(FakeStripe())
+if settings.DEBUG and settings.STRIPE_STAND_IN and settings.STRIPE_WEBHOOK_SECRET == webhooks.SECRET:
+    threading.Thread(
+        target=deliver_for_ever, args=[processor.fake, f"{settings.BASE_URL}/v1/webhooks/stripe"], daemon=True
+    ).start()
