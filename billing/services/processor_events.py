@@ -93,7 +93,7 @@ def sweep(*, at: datetime) -> list[str]:
         odd += _try(operation.customer, lambda operation=operation: _session(operation.customer, operation, at))
     owed = Invoice.objects.filter(status__in=[Invoice.Status.OPEN, Invoice.Status.DRAFT]).exclude(processor_id="")
     for invoice in owed.select_related("customer"):
-        odd += _try(invoice.customer, lambda invoice=invoice: _invoice(invoice.customer, invoice.processor_id, at))
+        odd += _try(invoice.customer, lambda row=invoice: look_at_invoice(row.customer, row.processor_id, at))
     for subscription_id, customer_id in processor.live_subscriptions():
         customer = Customer.objects.filter(processor_id=customer_id).first()
         if customer is not None:
@@ -135,7 +135,7 @@ def _apply(data: ProcessorEventData, at: datetime) -> ProcessorEvent.Status:
             if data.boundary is not None:
                 _catch_up(customer, at)
                 _expect_renewed(customer, data, at)
-            _invoice(customer, data.object_id, at)
+            look_at_invoice(customer, data.object_id, at)
         case EventKind.CUSTOMER:
             _customer(customer)
     return Status.DONE
@@ -174,7 +174,7 @@ def _session(customer: Customer, operation: Operation | None, at: datetime, *, s
             operations.expire(operation, at=customer.now(at))
 
 
-def _invoice(customer: Customer, invoice_id: str, at: datetime) -> None:
+def look_at_invoice(customer: Customer, invoice_id: str, at: datetime) -> None:
     """Bring our invoice in line with Stripe's: paid on its page or by a later try, voided, finalized by hand."""
     with queue.customer(customer):
         recovery.finish_pending(customer)

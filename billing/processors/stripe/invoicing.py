@@ -145,6 +145,26 @@ def cycle_invoice(client: Client, renewal: Renewal) -> Found | None:
     return None
 
 
+def mark_of(client: Client, found: Found) -> str:
+    """Whose an invoice is, as we marked it: "" none of ours, "ours", "refunded" (in full), or "belongs to <id>"."""
+    marks = found.get("metadata") or {}
+    if BELONGS_TO in marks:
+        return f"belongs to {marks[BELONGS_TO]}"
+    if KEY not in marks and not is_cycle(found):
+        return ""
+    if found["status"] != "paid" or not found["amount_paid"]:
+        return "ours"
+    whole = client.call(client.api.v1.invoices.retrieve, found["id"], params={"expand": ["payments"]})
+    intents = [(payment.get("payment") or {}).get("payment_intent") for payment in whole["payments"]["data"]]
+    given = sum(
+        row["amount"]
+        for intent in intents
+        if intent
+        for row in client.each(client.api.v1.refunds.list, params={"payment_intent": intent})
+    )
+    return "refunded" if given >= found["amount_paid"] else "ours"
+
+
 def is_cycle(found: Found) -> bool:
     """Whether Stripe opened it for a renewal."""
     return bool(found["billing_reason"] == _CYCLE)

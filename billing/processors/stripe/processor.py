@@ -96,11 +96,6 @@ class StripeProcessor:
         found = invoicing.find(self.client, customer_id, key)
         return invoicing.shape(found) if found is not None else None
 
-    def invoices(self, customer_id: str) -> Iterator[ProcessorInvoice]:
-        """All invoices of a customer, newest first."""
-        for row in self.client.each(self.client.api.v1.invoices.list, params={"customer": customer_id}):
-            yield invoicing.shape(row)
-
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
         return invoicing.pay(self.client, invoicing.read(self.client, invoice_id), key=key)
 
@@ -167,6 +162,11 @@ class StripeProcessor:
         return rows[::-1]
 
     # -- for sweeps and comparisons --
+
+    def invoices_with_marks(self, customer_id: str) -> Iterator[tuple[ProcessorInvoice, str]]:
+        """All invoices of a customer with whose they are: "" none of ours, "ours", "refunded", "belongs to <id>"."""
+        for row in self.client.each(self.client.api.v1.invoices.list, params={"customer": customer_id}):
+            yield invoicing.shape(row), invoicing.mark_of(self.client, row)
 
     def customer_email(self, customer_id: str) -> str:
         return customers.read(self.client, customer_id).get("email") or ""
