@@ -82,7 +82,7 @@ def terms_of(base: BasePrice, items: Iterable[ItemTerms]) -> Terms:
     prices += [
         Price(amount, item.billed_every, item.is_usage_based and not item.feature.is_allocated)
         for item in items
-        if item.is_priced and (amount := first_amount(item)) is not None
+        if item.is_priced and not item.is_unsold and (amount := first_amount(item)) is not None
     ]
     return Terms(tuple(prices))
 

@@ -87,6 +87,49 @@ class SeatLimitReached(DomainError):
         super().__init__(f"The plan allows no more {feature_id}. Free one, or change the plan.")
 
 
+class LicenseNotFound(DomainError):
+    code, status = "license_not_found", 404
+
+    def __init__(self, plan_id: str) -> None:
+        super().__init__(
+            f"No plan of this customer offers {plan_id} as a licence. Attach one that does; see licenses.list."
+        )
+
+
+class LicensesUsedUp(DomainError):
+    code, status = "license_limit_reached", 400
+
+    def __init__(self, plan_id: str, wanted: int, left: int) -> None:
+        super().__init__(
+            f"{wanted} more of the licence {plan_id} wanted, {left} left. Release some with licenses.release, or buy "
+            "more with license_quantities of billing.update."
+        )
+
+
+class LicenseNotAssigned(DomainError):
+    code, status = "license_not_assigned", 404
+
+    def __init__(self, entity_id: str, plan_id: str | None) -> None:
+        super().__init__(f"Entity {entity_id} holds no licence{f' of {plan_id}' if plan_id else ''}.")
+
+
+class LicenseConflict(DomainError):
+    code, status = "license_conflict", 409
+
+    def __init__(self, entity_id: str, plan: str) -> None:
+        super().__init__(f"Entity {entity_id} pays for {plan}, a plan of the same group. Cancel that plan first.")
+
+
+class LicensesInUse(DomainError):
+    code, status = "licenses_in_use", 409
+
+    def __init__(self, plan_id: str, assigned: int, wanted: int) -> None:
+        super().__init__(
+            f"{assigned} licences of {plan_id} are assigned, so there can't be {wanted} in all. "
+            "Release some with licenses.release first."
+        )
+
+
 class NothingToPay(DomainError):
     code, status = "nothing_to_pay", 400
 

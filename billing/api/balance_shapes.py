@@ -59,8 +59,8 @@ def flag(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
 
 
 def balances(found: Sources) -> dict[str, Any]:
-    """Every balance of the subject, by feature."""
-    shown = {feature.slug: balance(found, feature) for feature in found.features}
+    """Every balance of the subject, by feature; licences are shown apart."""
+    shown = {feature.slug: balance(found, feature) for feature in found.features if not feature.counts_licenses}
     return {slug: value for slug, value in shown.items() if value is not None}
 
 

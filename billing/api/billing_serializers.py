@@ -13,7 +13,8 @@ from billing.services.requests import (
     Customize,
     CustomLine,
     InvoiceMode,
-    ItemFilter,
+    LicenseChange,
+    LicenseQuantity,
     MultiAttach,
     Quantity,
     ScopedAttach,
@@ -27,8 +28,7 @@ from entities.subject import Subject
 from plans.api.controls import BillingControlsField
 from plans.api.fields import CountField, ManyField, MetadataField, OneOfField, Shape, SwitchField, TextField
 from plans.api.items import BasePriceInput, ItemInput, TrialInput
-from plans.intervals import IntervalUnit
-from plans.models import ItemTerms
+from plans.api.licenses import FilterInput, LicenseInput, LicenseQuantityInput
 
 MOST = 200
 URL = 2000
@@ -49,11 +49,8 @@ class QuantityInput(Shape):
     quantity = QuantityField(negative=False, required=False)
 
 
-class FilterInput(Shape):
-    feature_id = IdField(max_length=100, required=False)
-    billing_method = OneOfField(choices=ItemTerms.BillingMethod.values, required=False)
-    interval = OneOfField(choices=IntervalUnit.values, required=False)
-    interval_count = CountField(least=1, most=120, required=False)
+class RemovedLicenseInput(Shape):
+    license_plan_id = IdField(max_length=100)
 
 
 class CustomizeInput(Shape):
@@ -63,6 +60,8 @@ class CustomizeInput(Shape):
     remove_items = ManyField(child=FilterInput(), most=MOST, required=False)
     free_trial = TrialInput(required=False, allow_null=True)
     billing_controls = BillingControlsField(required=False)
+    upsert_licenses = ManyField(child=LicenseInput(), most=MOST, default=list)
+    remove_licenses = ManyField(child=RemovedLicenseInput(), most=MOST, default=list)
 
 
 class InvoiceModeInput(Shape):
@@ -91,6 +90,7 @@ class TermsInput(Shape):
     """What attaching and updating have in common."""
 
     feature_quantities = ManyField(child=QuantityInput(), most=MOST, required=False)
+    license_quantities = ManyField(child=LicenseQuantityInput(), most=MOST, default=list)
     version = CountField(least=1, most=1_000_000, required=False)
     customize = CustomizeInput(required=False)
     free_trial = TrialInput(required=False, allow_null=True)
@@ -164,6 +164,7 @@ class OnePlanInput(Shape):
     version = CountField(least=1, most=1_000_000, required=False)
     customize = CustomizeInput(required=False)
     feature_quantities = ManyField(child=QuantityInput(), most=MOST, required=False)
+    license_quantities = ManyField(child=LicenseQuantityInput(), most=MOST, default=list)
     subscription_id = IdField(required=False)
 
 
@@ -193,6 +194,7 @@ def attach_request(given: dict[str, Any], at: datetime) -> Attach:
         plan=given["plan_id"],
         version=given.get("version"),
         quantities=_quantities(given),
+        licenses=_licenses(given),
         customize=_customize(given),
         invoice_mode=_invoice_mode(given),
         prorates=given.get("proration_behavior") != "none",
@@ -261,6 +263,7 @@ def update_request(given: dict[str, Any], at: datetime) -> Update:
         action=given.get("cancel_action"),
         version=given.get("version"),
         quantities=_quantities(given),
+        licenses=_licenses(given),
         customize=_customize(given),
         invoice_mode=_invoice_mode(given),
         prorates=None if behavior is None else behavior != "none",
@@ -282,6 +285,13 @@ def _quantities(given: dict[str, Any]) -> list[Quantity]:
     ]
 
 
+def _licenses(given: dict[str, Any]) -> list[LicenseQuantity]:
+    return [
+        LicenseQuantity(plan=entry["license_plan_id"], quantity=entry["quantity"])
+        for entry in given.get("license_quantities", [])
+    ]
+
+
 def _customize(given: dict[str, Any]) -> Customize:
     customize = given.get("customize", {})
     trial = customize["free_trial"] if "free_trial" in customize else given.get("free_trial", msgspec.UNSET)
@@ -290,15 +300,14 @@ def _customize(given: dict[str, Any]) -> Customize:
         price=price if price is msgspec.UNSET or price is None else BasePrice(**price),
         items=customize.get("items"),
         add_items=customize.get("add_items", []),
-        remove_items=[
-            ItemFilter(
-                feature=entry.get("feature_id"),
-                billing_method=entry.get("billing_method"),
-                interval=entry.get("interval"),
-                interval_count=entry.get("interval_count"),
+        remove_items=customize.get("remove_items", []),
+        upsert_licenses=[
+            LicenseChange(
+                plan=entry["license_plan_id"], included=entry.get("included"), customize=entry.get("customize")
             )
-            for entry in customize.get("remove_items", [])
+            for entry in customize.get("upsert_licenses", [])
         ],
+        remove_licenses=[entry["license_plan_id"] for entry in customize.get("remove_licenses", [])],
         free_trial=trial if trial is msgspec.UNSET or trial is None else _trial(trial),
         billing_controls=customize.get("billing_controls"),
     )

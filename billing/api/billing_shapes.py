@@ -1,6 +1,6 @@
 """How subscriptions, invoices and previews look on the wire: every known key is there, null when it says nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -151,7 +151,7 @@ def line_item(line: Line) -> dict[str, Any]:
         "total": line.amount,
         "discounts": [],
         "plan_id": line.subscription.plan.slug,
-        "feature_id": line.item.feature.slug if line.item else None,
+        "feature_id": line.item.feature.slug if line.item and line.item.license_plan_id is None else None,
         "period": {"start": milliseconds(period.start), "end": milliseconds(period.end)} if period else None,
         "quantity": line.quantity,
     }
@@ -210,9 +210,7 @@ def _incoming(outcome: Outcome) -> list[dict[str, Any]]:
         quantities = {q.item.pk: q.quantity for q in outcome.quantities}
         items = [item for item in row.items.all() if item.is_prepaid]
         entry = _change(row, [], row.current_period_end if change_of.at_renewal else None)
-        entry["feature_quantities"] = [
-            {"feature_id": item.feature.slug, "quantity": quantities.get(item.pk, item.quantity)} for item in items
-        ]
+        entry |= _quantities(items, quantities)
         shown.append(entry)
     shown += [
         _change(cancellation.subscription, list(cancellation.subscription.items.all()), None)
@@ -244,12 +242,27 @@ def _change(row: Subscription, items: Sequence[SubscriptionItem], effective_at: 
     return {
         "plan_id": row.plan.slug,
         "plan": None,
-        "feature_quantities": [
-            {"feature_id": item.feature.slug, "quantity": item.quantity} for item in items if item.is_prepaid
-        ],
+        **_quantities(items, {}),
         "effective_at": milliseconds(effective_at),
         "canceled_at": None,
         "expires_at": None,
+    }
+
+
+def _quantities(items: Sequence[SubscriptionItem], changed: Mapping[int, Decimal]) -> dict[str, Any]:
+    """How many units and licences are bought in all, with `changed` ones by item."""
+    bought = [(item, changed.get(item.pk, item.quantity)) for item in items if item.is_prepaid]
+    return {
+        "feature_quantities": [
+            {"feature_id": item.feature.slug, "quantity": quantity}
+            for item, quantity in bought
+            if item.license_plan is None
+        ],
+        "license_quantities": [
+            {"license_plan_id": item.license_plan.slug, "quantity": quantity}
+            for item, quantity in bought
+            if item.license_plan is not None
+        ],
     }
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from billing.api import balance_views, event_views, legacy
+from billing.api import balance_views, event_views, legacy, license_views
 from billing.api.billing_urls import billing_urlpatterns
 
 urlpatterns = [
@@ -12,6 +12,10 @@ urlpatterns = [
     path("balances.update", balance_views.UpdateBalance.as_view()),
     path("balances.delete", balance_views.DeleteBalance.as_view()),
     path("balances.recalculate", balance_views.RecalculateBalances.as_view()),
+    path("licenses.attach", license_views.AttachLicense.as_view()),
+    path("licenses.release", license_views.ReleaseLicense.as_view()),
+    path("licenses.list", license_views.ListLicenses.as_view()),
+    path("licenses.list_assignments", license_views.ListAssignments.as_view()),
     path("events.list", event_views.ListEvents.as_view()),
     path("events.aggregate", event_views.AggregateEvents.as_view()),
     # The older clients and atmn.

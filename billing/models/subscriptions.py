@@ -49,21 +49,28 @@ class Subscription(BasePrice):
     group = models.CharField(max_length=100, blank=True, default="", help_text="Copied from the plan.")
     is_add_on = models.BooleanField(default=False)
     is_one_off = models.BooleanField(default=False, help_text="Bought once: listed under purchases, never renewed.")
-    is_paid = models.BooleanField(default=False, help_text="Has a recurring price: has a subscription at the processor.")
+    is_paid = models.BooleanField(
+        default=False, help_text="Has a recurring price: has a subscription at the processor."
+    )
     auto_enabled = models.BooleanField(default=False)
     quantity = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=20, choices=Status)
     started_at = models.DateTimeField(help_text="Of a scheduled one: when it will start.")
     canceled_at = models.DateTimeField(null=True, blank=True, help_text="When the end was asked for.")
     ends_at = models.DateTimeField(null=True, blank=True, help_text="When it ends or ended.")
-    trial_ends_at = models.DateTimeField(null=True, blank=True, help_text="Kept after the trial, as the proof that it was had.")
-    trial_card_required = models.BooleanField(default=True, help_text="Off: without a card the plan ends with its trial.")
+    trial_ends_at = models.DateTimeField(
+        null=True, blank=True, help_text="Kept after the trial, as the proof that it was had."
+    )
+    trial_card_required = models.BooleanField(
+        default=True, help_text="Off: without a card the plan ends with its trial."
+    )
     trial_on_end = models.CharField(max_length=10, choices=Plan.TrialEnd, default=Plan.TrialEnd.BILL)
     billing_cycle_anchor = models.DateTimeField(
         null=True, blank=True, help_text="Every boundary is counted from it; empty for what never renews."
     )
     has_own_cycle = models.BooleanField(
-        default=False, help_text="Has a subscription of its own at the processor, apart from its scope's and from the shared cycle."
+        default=False,
+        help_text="Has a subscription of its own at the processor, apart from its scope's and from the shared cycle.",
     )
     sends_invoice = models.BooleanField(default=False, help_text="Invoices are sent to be paid, no card is charged.")
     net_terms_days = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Days to pay a sent invoice.")
@@ -74,6 +81,14 @@ class Subscription(BasePrice):
     billing_controls = models.JSONField(default=dict, blank=True, help_text="Copied from the plan.")
     processor_subscription_id = models.CharField(
         max_length=255, blank=True, default="", help_text="Shared by the plans of one scope."
+    )
+    license_item = models.ForeignKey(
+        "billing.SubscriptionItem",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="assignments",
+        help_text="Set: a licence assigned to an entity, from the pool that this item of the customer's plan is.",
     )
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField()
@@ -106,9 +121,16 @@ class Subscription(BasePrice):
                 name="subscription_one_scheduled_per_entity_group",
                 violation_error_message="This entity already has a scheduled plan of that group.",
             ),
+            models.UniqueConstraint(
+                fields=["entity", "license_item"],
+                condition=Q(license_item__isnull=False, status__in=["active", "past_due"]),
+                name="subscription_one_license_per_entity_and_pool",
+                violation_error_message="This entity already has that licence.",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["customer", "status"], name="subscription_by_customer"),
+            models.Index(fields=["license_item"], condition=Q(license_item__isnull=False), name="subscription_license"),
             models.Index(
                 fields=["current_period_end", "id"],
                 condition=Q(status__in=["active", "past_due"]),
@@ -151,8 +173,25 @@ class SubscriptionItem(ItemTerms):
         **QUANTITY, null=True, blank=True, help_text="Prepaid: the quantity from the next renewal on."
     )
 
+    license_plan = models.ForeignKey(
+        Plan,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Set: this item is a pool of licences, each of which gives an entity this version of a plan.",
+    )
+    license_customize = models.JSONField(
+        default=dict, blank=True, help_text="Where the licences differ from their plan, as `PlanLicense.customize`."
+    )
+
     class Meta:
         ordering: ClassVar = ["position", "pk"]
+
+    @property
+    def is_unsold(self) -> bool:
+        """Licences have a price from the first one that is bought on."""
+        return self.license_plan_id is not None and self.quantity <= self.included
 
     def __str__(self) -> str:
         return f"{self.feature} of {self.subscription_id}"

@@ -9,7 +9,7 @@ from django.db.models import Count
 from billing.models import Balance, InvoiceLine, Operation, Overage, PendingLine, Subscription, VacatedSeat
 from billing.outcomes import End, NewQuantity, Outcome, Start
 from billing.proration import Holding, Line
-from billing.services import ledger, provisioning
+from billing.services import assignments, ledger, provisioning
 from billing.services.provisioning import CarryOver
 from config.actor import Actor
 from entities.models import Customer
@@ -32,6 +32,8 @@ def apply(outcome: Outcome, *, customer: Customer, operation: Operation | None, 
         _save(holding)
     for row in outcome.resumes:
         _resume(row, at=at, actor=actor, operation_id=key)
+    for row in [*(end.subscription for end in outcome.ends), *outcome.pauses]:
+        assignments.hand_over(row, _heir(row, outcome), at=at, actor=actor, operation_id=key)
     for cancellation in outcome.cancellations:
         row = cancellation.subscription
         row.ends_at = cancellation.ends_at
@@ -149,6 +151,15 @@ def _end(end: End, *, at: datetime, actor: Actor, operation_id: int | None) -> N
     row.ends_at = at
     row.save(update_fields=["status", "canceled_at", "ends_at"])
     provisioning.stop(subscription=row, at=at, actor=actor, reason=end.reason, operation_id=operation_id)
+    assignments.give_back(row, at=at, actor=actor, operation_id=operation_id)
+
+
+def _heir(row: Subscription, outcome: Outcome) -> Subscription | None:
+    """What takes the place of a plan that ends or pauses."""
+    for start in outcome.starts:
+        if start.predecessor is not None and start.predecessor.pk == row.pk:
+            return start.holding.subscription
+    return next((other for other in outcome.resumes if other.group == row.group), None)
 
 
 def _pause(row: Subscription, *, at: datetime, actor: Actor, operation_id: int | None) -> None:

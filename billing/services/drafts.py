@@ -11,7 +11,8 @@ import msgspec
 from billing import changes
 from billing.models import Subscription, SubscriptionItem
 from billing.proration import Holding
-from billing.services.requests import Customize, ItemFilter, Quantity, Trial
+from billing.services import pools
+from billing.services.requests import Customize, LicenseQuantity, Quantity, Trial
 from config.errors import InvalidInput, InvalidRequest
 from entities.subject import Subject
 from plans import pricing
@@ -41,6 +42,7 @@ def holding(
     customize: Customize,
     quantities: Sequence[Quantity],
     at: datetime,
+    licenses: Sequence[LicenseQuantity] = (),
     carried: Holding | None = None,
 ) -> Holding:
     """The plan as it would be held from `at` on, customised, with its prepaid quantities.
@@ -48,6 +50,8 @@ def holding(
     A recurring prepaid quantity that is not given is carried over from `carried`, else nothing beyond the included
     units is bought (spec billing 2.8). Cycle and trial are set by the caller.
     """
+    if subject.entity is not None and licenses:
+        raise InvalidRequest("license_quantities: licences are bought by the customer. Leave entity_id out.")
     spec = _customized(plan, customize)
     features = {
         feature.slug: feature
@@ -66,7 +70,11 @@ def holding(
         )
         for position, item in enumerate(spec.items)
     ]
-    _set_quantities(items, quantities, carried)
+    if subject.entity is None:
+        items += pools.drafts(spec, customize, position=len(items), at=at)
+    _set_quantities(items, quantities, licenses, carried)
+    if carried is not None:
+        pools.check_assigned(items, carried.items, is_same=carried.subscription.plan.slug == plan.slug)
     base = Subscription(
         price_amount=spec.price_amount,
         price_interval=spec.price_interval,
@@ -117,7 +125,7 @@ def _customized(plan: Plan, customize: Customize) -> PlanSpec:
         raise InvalidInput("customize.items replaces all items: leave out add_items and remove_items.")
     items: tuple[ItemSpec, ...] = spec.items if customize.items is None else tuple(customize.items)
     for wanted in customize.remove_items:
-        items = tuple(item for item in items if not _matches(item, wanted))
+        items = tuple(item for item in items if not wanted.matches(item))
     spec = replace(spec, items=(*items, *customize.add_items), auto_enable=False)
     price = customize.price
     if price is None:
@@ -133,20 +141,16 @@ def _customized(plan: Plan, customize: Customize) -> PlanSpec:
     return rules.plan(spec, {feature.slug: FeatureSpec.of(feature) for feature in features})
 
 
-def _matches(item: ItemSpec, wanted: ItemFilter) -> bool:
-    intervals = {(item.price_interval, item.price_interval_count), (item.reset_interval, item.reset_interval_count)}
-    return (
-        wanted.feature in (None, item.feature)
-        and wanted.billing_method in (None, item.billing_method)
-        and (wanted.interval is None or any(unit == wanted.interval for unit, _ in intervals))
-        and (wanted.interval_count is None or any(count == wanted.interval_count for _, count in intervals))
-    )
-
-
-def _set_quantities(items: Sequence[SubscriptionItem], quantities: Sequence[Quantity], carried: Holding | None) -> None:
+def _set_quantities(
+    items: Sequence[SubscriptionItem],
+    quantities: Sequence[Quantity],
+    licenses: Sequence[LicenseQuantity],
+    carried: Holding | None,
+) -> None:
     asked = {quantity.feature: quantity.quantity for quantity in quantities}
     if len(asked) < len(quantities):
         raise InvalidInput("feature_quantities names a feature twice. Keep one.")
+    asked |= pools.asked(items, licenses)
     held = {item.feature_id: item for item in carried.items if item.is_prepaid} if carried is not None else {}
     prepaid = [item for item in items if item.is_prepaid]
     for item in prepaid:

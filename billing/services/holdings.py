@@ -23,7 +23,7 @@ def rows(customer: Customer) -> SubscriptionQuerySet:
     return (
         Subscription.objects.filter(customer=customer)
         .select_related("plan", "entity", "customer")
-        .prefetch_related("items__feature", "items__entity_feature")
+        .prefetch_related("items__feature", "items__entity_feature", "items__license_plan")
         .order_by("started_at", "pk")
     )
 

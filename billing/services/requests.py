@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from plans.catalog.specs import ItemSpec
+from plans.catalog.specs import ItemFilter, ItemSpec, LicenseTerms
 
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,6 +14,21 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True):
 
     feature: str
     quantity: Decimal
+
+
+class LicenseQuantity(msgspec.Struct, frozen=True, kw_only=True):
+    """How many licences of a plan are wanted in all, the included ones counted."""
+
+    plan: str
+    quantity: int
+
+
+class LicenseChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A licence added to a plan for one customer, or with other terms; what is not given is as the plan offers it."""
+
+    plan: str
+    included: int | None = None
+    customize: LicenseTerms | None = None
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,15 +48,6 @@ class BasePrice(msgspec.Struct, frozen=True, kw_only=True):
     interval_count: int = 1
 
 
-class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which items of a plan to leave out; what is not given matches everything."""
-
-    feature: str | None = None
-    billing_method: str | None = None
-    interval: str | None = None
-    interval_count: int | None = None
-
-
 class Customize(msgspec.Struct, frozen=True, kw_only=True):
     """Terms of one attachment that differ from the plan's. UNSET: as in the plan; None: taken away."""
 
@@ -51,10 +57,13 @@ class Customize(msgspec.Struct, frozen=True, kw_only=True):
     remove_items: list[ItemFilter] = []
     free_trial: Trial | msgspec.UnsetType | None = msgspec.UNSET
     billing_controls: dict[str, Any] | None = None
+    upsert_licenses: list[LicenseChange] = []
+    remove_licenses: list[str] = []
 
     @property
     def changes_terms(self) -> bool:
-        return self.price is not msgspec.UNSET or self.items is not None or bool(self.add_items or self.remove_items)
+        changed = (self.add_items, self.remove_items, self.upsert_licenses, self.remove_licenses)
+        return self.price is not msgspec.UNSET or self.items is not None or any(changed)
 
 
 class CustomLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +95,7 @@ class Attach(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     version: int | None = None
     quantities: list[Quantity] = []
+    licenses: list[LicenseQuantity] = []
     customize: Customize = Customize()
     invoice_mode: InvoiceMode | None = None
     prorates: bool = True
@@ -116,6 +126,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     action: str | None = None  # cancel_immediately, cancel_end_of_cycle, uncancel
     version: int | None = None
     quantities: list[Quantity] = []
+    licenses: list[LicenseQuantity] = []
     customize: Customize = Customize()
     invoice_mode: InvoiceMode | None = None
     prorates: bool | None = None  # None: not said

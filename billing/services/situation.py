@@ -85,7 +85,13 @@ def read(
     if current is None and not plan.is_add_on:
         current = next((h for h in live if h.subscription.group == plan.group and not h.subscription.is_add_on), None)
     new = drafts.holding(
-        subject, plan, customize=request.customize, quantities=request.quantities, at=at, carried=current
+        subject,
+        plan,
+        customize=request.customize,
+        quantities=request.quantities,
+        licenses=request.licenses,
+        at=at,
+        carried=current,
     )
     if new.subscription.is_one_off and predecessor is None:
         current = None

@@ -45,6 +45,9 @@ def attach(*, subject: Subject, request: Attach, at: datetime, actor: Actor) -> 
 
     Raises PlanNotFound, PlanAlreadyAttached, and InvalidRequest for what can't be done as things stand.
     """
+    more = _more_licenses(subject, request)
+    if more is not None:
+        return update(subject=subject, request=more, at=at, actor=actor)
     with queue.customer(subject.customer):
         recovery.finish_pending(subject.customer)
         found, outcome = _plan_attach(subject, request, at, locks=True)
@@ -58,6 +61,9 @@ def attach(*, subject: Subject, request: Attach, at: datetime, actor: Actor) -> 
 
 def preview_attach(*, subject: Subject, request: Attach, at: datetime) -> Outcome:
     """What `attach` would do, with the same errors; changes nothing."""
+    more = _more_licenses(subject, request)
+    if more is not None:
+        return preview_update(subject=subject, request=more, at=at)
     return _plan_attach(subject, request, at, locks=False)[1]
 
 
@@ -80,6 +86,25 @@ def update(*, subject: Subject, request: Update, at: datetime, actor: Actor) -> 
 def preview_update(*, subject: Subject, request: Update, at: datetime) -> Outcome:
     """What `update` would do, with the same errors; changes nothing."""
     return _plan_update(subject, request, at, locks=False)[1]
+
+
+def _more_licenses(subject: Subject, request: Attach) -> Update | None:
+    """Attaching a plan that is held already, with a number of licences, is how that number is changed."""
+    if not request.licenses or request.version is not None or request.customize.changes_terms:
+        return None
+    held = Subscription.objects.in_scope(subject).live().filter(plan__slug=request.plan, is_add_on=False)
+    if not held.exists():
+        return None
+    return Update(
+        plan=request.plan,
+        quantities=request.quantities,
+        licenses=request.licenses,
+        invoice_mode=request.invoice_mode,
+        prorates=request.prorates,
+        redirect_mode=request.redirect_mode,
+        bills=request.bills,
+        fingerprint=request.fingerprint,
+    )
 
 
 def enable_defaults(*, customer: Customer, at: datetime, actor: Actor) -> None:

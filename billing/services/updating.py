@@ -12,7 +12,7 @@ from billing.errors import SubscriptionNotFound
 from billing.models import Invoice, Subscription, SubscriptionItem
 from billing.outcomes import Cancellation, End, NewQuantity, NextCycle, Outcome, Start
 from billing.proration import Holding
-from billing.services import attaching, drafts, holdings, situation
+from billing.services import attaching, drafts, holdings, pools, situation
 from billing.services.requests import Attach, BasePrice, Carry, Customize, Quantity, Update
 from config.errors import InvalidInput, InvalidRequest
 from entities.subject import Subject
@@ -71,7 +71,8 @@ def compute(found: Setup) -> Outcome:
     if found.row.status == Status.SCHEDULED:
         raise InvalidRequest("A scheduled plan can't be updated. Attach the plan with other terms instead.")
     request = found.request
-    if request.version is not None or request.customize != Customize() or request.anchor is not None:
+    changes_terms = request.version is not None or request.customize != Customize() or request.anchor is not None
+    if changes_terms or _starts_or_stops_costing(found):
         return _change_terms(found)
     return _change_quantities(found)
 
@@ -79,13 +80,15 @@ def compute(found: Setup) -> Outcome:
 def _validate(request: Update) -> None:
     changes_something = (
         request.quantities
+        or request.licenses
         or request.version is not None
         or request.customize != Customize()
         or request.anchor is not None
     )
     if request.action is None and not changes_something and not request.recalculates:
         raise InvalidInput(
-            "Nothing to update: send cancel_action, feature_quantities, customize, version or billing_cycle_anchor."
+            "Nothing to update: send cancel_action, feature_quantities, license_quantities, customize, version or "
+            "billing_cycle_anchor."
         )
     if request.action is not None and changes_something:
         raise InvalidRequest("cancel_action can't be combined with other changes. Send them in a call of their own.")
@@ -250,17 +253,30 @@ def last_payment(row: Subscription) -> Invoice | None:
 
 
 def _change_quantities(found: Setup) -> Outcome:
-    intent = "update_quantity" if found.request.quantities else "none"
+    intent = "update_quantity" if found.request.quantities or found.request.licenses else "none"
     outcome = Outcome(at=found.at, currency=found.currency, intent=intent)
     asked = {quantity.feature: quantity for quantity in found.request.quantities}
     if len(asked) < len(found.request.quantities):
         raise InvalidInput("feature_quantities names a feature twice. Keep one.")
     for slug, quantity in asked.items():
         _change_quantity(found, outcome, _prepaid_item(found, slug), quantity)
+    for item, wanted in pools.wanted(found.target.items, found.request.licenses):
+        _change_quantity(found, outcome, item, Quantity(feature=item.feature.slug, quantity=wanted))
     if not found.request.bills or found.request.prorates is False:
         outcome.lines, outcome.waiting = [], []
     outcome.next_cycle = _next_cycle(found, outcome)
     return outcome
+
+
+def _starts_or_stops_costing(found: Setup) -> bool:
+    """Whether licences bought or given up turn a plan that costs nothing into one that does, or back."""
+    items, kept = found.target.items, [item.quantity for item in found.target.items]
+    for item, wanted in pools.wanted(items, found.request.licenses):
+        item.quantity = wanted
+    is_paid = situation.terms(found.target).kind is Kind.RECURRING
+    for item, quantity in zip(items, kept, strict=True):
+        item.quantity = quantity
+    return bool(found.request.licenses) and is_paid != found.row.is_paid
 
 
 def _prepaid_item(found: Setup, slug: str) -> SubscriptionItem:
@@ -335,6 +351,7 @@ def _change_terms(found: Setup) -> Outcome:
         plan=row.plan.slug,
         version=request.version if request.version is not None else row.plan.version,
         quantities=request.quantities,
+        licenses=request.licenses,
         customize=customize,
         invoice_mode=request.invoice_mode,
         prorates=request.prorates is not False,

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.conf import settings
 
-from billing.api import balance_shapes, billing_shapes
+from billing.api import balance_shapes, billing_shapes, license_views
 from billing.models import Invoice, Subscription
-from billing.services import balances, counters
+from billing.services import balances, counters, licenses
 from billing.services.sources import SourceFeature, Sources
 from config.api import milliseconds
 from entities.models import Customer, Entity
@@ -29,8 +29,12 @@ def customer(customer: Customer, *, wall: datetime, expand: Sequence[str] = ()) 
 def customers(page: Sequence[Customer], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:
     """A page of customers, with as many queries as for one unless `expand` asks for more."""
     found = {one.scope.customer_pk: one for one in balances.find_many([(c.external_id, None) for c in page], wall=wall)}
-    held = _subscriptions_by(page)
-    return [_customer(one, found[one.pk], held.get(one.pk, []), expand) for one in page if one.pk in found]
+    held, pools = _subscriptions_by(page), licenses.pools(page)
+    return [
+        _customer(one, found[one.pk], held.get(one.pk, []), pools.get(one.pk, []), expand)
+        for one in page
+        if one.pk in found
+    ]
 
 
 def entity(subject: Subject, *, wall: datetime, expand: Sequence[str] = ()) -> dict[str, Any]:
@@ -52,7 +56,11 @@ def entities(page: Sequence[Subject], *, wall: datetime, expand: Sequence[str] =
 
 
 def _customer(
-    customer: Customer, found: Sources, held: Sequence[Subscription], expand: Sequence[str]
+    customer: Customer,
+    found: Sources,
+    held: Sequence[Subscription],
+    pools: Sequence[licenses.Pool],
+    expand: Sequence[str],
 ) -> dict[str, Any]:
     at = found.scope.at
     shown = {
@@ -68,7 +76,7 @@ def _customer(
         "currency": customer.currency or None,
         "billing_controls": _controls(customer.billing_controls, customer=customer, entity=None, at=at),
         **_holdings(held, found, at, expand),
-        "licenses": [],
+        "licenses": [license_views.pool(one) for one in pools],
         "config": {
             "disable_pooled_balance": customer.disable_pooled_balance,
             "disable_overage_billing": customer.disable_overage_billing,

@@ -63,6 +63,9 @@ def plan(spec: PlanSpec, features: Features) -> PlanSpec:
                 f"items[{index}] repeats feature {item.feature} with the same reset and price. Keep one."
             )
         seen.add(item.identity)
+    offered = [license_spec.plan for license_spec in spec.licenses]
+    if len(set(offered)) < len(offered):
+        raise InvalidInput("licenses names a plan twice. Keep one.")
     controls = {kind: entries for kind, entries in spec.billing_controls.items() if entries}
     for entry in (entry for entries in controls.values() for entry in entries):
         if entry["feature_id"] not in features:
@@ -82,8 +85,6 @@ def licenses(plans: Mapping[str, PlanSpec], features: Features) -> None:
                 raise PlanNotFound(offered.plan)
             if offered.plan == spec.slug:
                 raise InvalidInput(f"{path}: a plan can't be its own licence. Make a plan of what one licence gives.")
-            if offered.plan in [other.plan for other in spec.licenses[:index]]:
-                raise InvalidInput(f"{path} names {offered.plan} twice. Keep one.")
             if plans[offered.plan].archived and not spec.archived:
                 raise InvalidInput(f"{path}: plan {offered.plan} is archived. Bring it back, or take it out there.")
             license_terms(offered, plans[offered.plan], features)
