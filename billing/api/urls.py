@@ -1,6 +1,6 @@
 from django.urls import path
 
-from billing.api import balance_views, event_views, legacy, license_views
+from billing.api import balance_views, event_views, explain_views, legacy, license_views
 from billing.api.billing_urls import billing_urlpatterns
 
 urlpatterns = [
@@ -16,6 +16,7 @@ urlpatterns = [
     path("licenses.release", license_views.ReleaseLicense.as_view()),
     path("licenses.list", license_views.ListLicenses.as_view()),
     path("licenses.list_assignments", license_views.ListAssignments.as_view()),
+    path("balances.explain", explain_views.Explain.as_view()),
     path("events.list", event_views.ListEvents.as_view()),
     path("events.aggregate", event_views.AggregateEvents.as_view()),
     # The older clients and atmn.

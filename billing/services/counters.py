@@ -46,7 +46,7 @@ def headroom(
     left: dict[int, Decimal] = {}
     for feature_id, limit in limits(scope, features):
         if limit.counts(properties):
-            room = limit.limit - _used(scope, feature_id, limit, lock=lock)
+            room = limit.limit - used(scope, feature_id, limit, lock=lock)
             left[feature_id] = min(room, left.get(feature_id, room))
     return left
 
@@ -112,7 +112,8 @@ def shown(stored: controls.Controls, *, customer: Customer, entity: Entity | Non
     ]
 
 
-def _used(scope: Scope, feature_id: int, limit: UsageLimit, *, lock: bool) -> Decimal:
+def used(scope: Scope, feature_id: int, limit: UsageLimit, *, lock: bool = False) -> Decimal:
+    """What a limit has counted in its present window; with `lock` nobody else counts until the transaction ends."""
     of_entity = limit.owner == "entity"
     if lock:
         # Makes sure there is a row to hold: two tracks at once must not both see the whole headroom.
