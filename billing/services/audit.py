@@ -93,8 +93,22 @@ WHERE b.id > %s AND b.id <= %s AND b.level = 'pool' AND b.ended_at IS NULL AND b
 ORDER BY b.id
 """
 
-LEDGER, HOLDS, SEATS = "ledger", "holds", "seats"
-_PROOFS = {LEDGER: _LEDGER, HOLDS: _HOLDS, SEATS: _SEATS}
+# A pool of licences counts those that entities hold.
+_LICENSES = """
+SELECT b.id, c.external_id, f.slug, 'usage', b.usage, s.assigned
+FROM billing_balance b
+JOIN entities_customer c ON c.id = b.customer_id
+JOIN plans_feature f ON f.id = b.feature_id AND f.type = 'license'
+CROSS JOIN LATERAL (
+  SELECT count(*) AS assigned FROM billing_subscription u
+  WHERE u.license_item_id = b.item_id AND u.status IN ('active', 'past_due')
+) s
+WHERE b.id > %s AND b.id <= %s AND b.ended_at IS NULL AND b.usage <> s.assigned
+ORDER BY b.id
+"""
+
+LEDGER, HOLDS, SEATS, LICENSES = "ledger", "holds", "seats", "licenses"
+_PROOFS = {LEDGER: _LEDGER, HOLDS: _HOLDS, SEATS: _SEATS, LICENSES: _LICENSES}
 
 
 def prove(*, batch: int = BATCH) -> Iterator[Progress]:

@@ -1,0 +1,139 @@
+"""Licences under two calls at once, and after a crash."""
+
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from billing.models import Balance, Operation
+from billing.services import audit, ledger, operations, requests
+from billing.services.requests import Attach, Customize, LicenseChange, LicenseQuantity
+from config import clock
+from config.actor import Actor
+from plans.catalog.specs import ItemFilter, ItemSpec, LicenseTerms
+from tests.client import Api
+from tests.selling import CUSTOMER, Shop, monthly
+
+SEATS_OF_TWO = {"license_quantities": [{"license_plan_id": "seat", "quantity": 2}]}
+
+
+def open_shop(api: Api) -> Shop:
+    """Acme with two seats and four users."""
+    shop = Shop(api)
+    shop.opens("2026-04-01", *"abcd")
+    shop.plan("seat", 30, monthly("messages", 50), group="licenses")
+    shop.plan("team", None, licenses=[{"license_plan_id": "seat", "included": 1}])
+    shop.attach("team", **SEATS_OF_TWO)
+    return shop
+
+
+def at_once(api: Api, *calls: tuple[str, dict[str, Any]]) -> list[int]:
+    """The statuses of calls made together, in their order."""
+    start, statuses = threading.Barrier(len(calls)), [0] * len(calls)
+
+    def run(position: int, call: str, body: dict[str, Any]) -> None:
+        try:
+            start.wait(10)
+            statuses[position] = api.send(call, {"customer_id": CUSTOMER, **body}).status_code
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(position, *call)) for position, call in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return statuses
+
+
+def assign(*entities: str) -> tuple[str, dict[str, Any]]:
+    return "licenses.attach", {"plan_id": "seat", "entities": [{"entity_id": entity} for entity in entities]}
+
+
+def numbers() -> tuple[Decimal, Decimal]:
+    """(granted, used) of the one live pool."""
+    balance = Balance.objects.get(feature__type="license", ended_at=None)
+    return balance.granted, balance.usage
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_licence_goes_to_one_of_those_who_want_it_at_once(api: Api) -> None:
+    open_shop(api)
+    api.post("licenses.attach", customer_id=CUSTOMER, plan_id="seat", entities=[{"entity_id": "a"}])
+    assert sorted(at_once(api, assign("b"), assign("c"), assign("d"))) == [200, 400, 400]
+    assert numbers() == (2, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_entity_asked_for_twice_at_once_gets_one(api: Api) -> None:
+    open_shop(api)
+    assert at_once(api, assign("a"), assign("a")) == [200, 200]
+    assert numbers() == (2, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_shrinking_and_assigning_at_once_never_leave_more_assigned_than_there_are(api: Api) -> None:
+    open_shop(api)
+    shrink = {"plan_id": "team", "license_quantities": [{"license_plan_id": "seat", "quantity": 1}]}
+    statuses = at_once(api, assign("a", "b"), ("billing.update", shrink))
+    assert statuses in ([200, 409], [400, 200])
+    granted, used = numbers()
+    assert used <= granted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_releasing_twice_at_once_gives_back_one(api: Api) -> None:
+    open_shop(api)
+    api.post("licenses.attach", customer_id=CUSTOMER, plan_id="seat", entities=[{"entity_id": "a"}])
+    release = ("licenses.release", {"entity_ids": ["a"]})
+    assert sorted(at_once(api, release, release)) == [200, 404]
+    assert numbers() == (2, 0)
+
+
+def test_licences_that_were_paid_for_are_there_after_a_crash(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = open_shop(api)
+
+    def crash(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operations, "record", crash)
+        with pytest.raises(KeyboardInterrupt):
+            shop.update("team", license_quantities=[{"license_plan_id": "seat", "quantity": 5}])
+    assert numbers() == (2, 0)
+    api.post("licenses.attach", customer_id=CUSTOMER, plan_id="seat", entities=[{"entity_id": one} for one in "abcd"])
+    assert numbers() == (5, 4)
+    assert shop.invoices() == [90, 30]
+    assert not Operation.objects.filter(status=Operation.Status.PENDING).exists()
+
+
+def test_a_request_with_licences_is_read_back_as_it_was_written() -> None:
+    item = ItemSpec(feature="messages", included=Decimal("0.5"), reset_interval="month")
+    terms = LicenseTerms(
+        has_price=True,
+        price_amount=Decimal("12.50"),
+        price_interval="month",
+        add_items=(item,),
+        remove_items=(ItemFilter(feature="words"),),
+    )
+    request = Attach(
+        plan="team",
+        licenses=[LicenseQuantity(plan="seat", quantity=5)],
+        customize=Customize(upsert_licenses=[LicenseChange(plan="seat", customize=terms)], remove_licenses=["guest"]),
+    )
+    assert requests.read(requests.written(request), Attach) == request
+    assert LicenseTerms.stored(terms.written()) == terms
+
+
+def test_a_pool_that_says_something_else_than_is_assigned_is_found_and_repaired(api: Api) -> None:
+    open_shop(api)
+    api.post("licenses.attach", customer_id=CUSTOMER, plan_id="seat", entities=[{"entity_id": "a"}])
+    pool = Balance.objects.get(feature__type="license")
+    ledger.record([ledger.Change(pool.pk, ledger.Kind.SEAT, usage=Decimal(1))], at=clock.now(), actor=Actor("test"))
+    [found] = [one for progress in audit.prove() for one in progress.found]
+    assert (found.kind, found.shown, found.expected) == (audit.LICENSES, 2, 1)
+    audit.repair(found, actor=Actor("repair"))
+    assert numbers() == (2, 1)
+    assert [one for progress in audit.prove() for one in progress.found] == []
