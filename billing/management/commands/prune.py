@@ -1,0 +1,56 @@
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from billing.services import pruning
+from config import clock
+from config.access import idempotency
+
+LEAST_DAYS = 31  # the present month's usage must stay explicable
+
+
+class Command(BaseCommand):
+    """Let go of what is old: events, ledger entries (folded into one per balance), answers to idempotency keys, texts
+    of processor events, counters of limits. Balances and invoices never change, and verify stays clean.
+
+    Once a day is enough. Safe to kill and to run again; it works in batches and blocks nobody for long.
+    """
+
+    help = "Remove old events and fold old ledger entries; balances and invoices never change."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--events", type=int, default=400, metavar="DAYS", help="keep events this long (400)")
+        parser.add_argument("--entries", type=int, default=400, metavar="DAYS", help="keep ledger entries apart (400)")
+        parser.add_argument("--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent (90)")
+        parser.add_argument("--batch", type=int, default=pruning.BATCH, help="rows, or balances, per transaction")
+        parser.add_argument("--dry-run", action="store_true", help="say what would go and change nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = clock.now()
+        for name in ("events", "entries", "bodies"):
+            if options[name] < LEAST_DAYS:
+                raise CommandError(f"--{name} {options[name]} is too short: keep at least {LEAST_DAYS} days.")
+        if options["batch"] < 1:
+            raise CommandError("--batch must be at least 1.")
+        events, entries, bodies = (now - timedelta(days=options[name]) for name in ("events", "entries", "bodies"))
+        if options["dry_run"]:
+            found = pruning.count(events_before=events, entries_before=entries, bodies_before=bodies, at=now)
+            self._tell("Would remove", found)
+            return
+        batch = options["batch"]
+        found = pruning.Pruned(
+            events=sum(pruning.prune_events(before=events, batch=batch)),
+            entries=sum(pruning.fold_entries(before=entries, batch=batch)),
+            counters=pruning.prune_counters(at=now),
+            bodies=pruning.empty_bodies(before=bodies),
+        )
+        self._tell("Removed", found)
+        self.stdout.write(f"Removed {idempotency.prune(at=now)} answers to idempotency keys.")
+
+    def _tell(self, verb: str, found: pruning.Pruned) -> None:
+        self.stdout.write(
+            f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters and the texts of "
+            f"{found.bodies} processor events."
+        )

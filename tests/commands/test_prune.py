@@ -1,0 +1,126 @@
+"""The books are append-only, and what is old goes only with the prune command."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import InternalError, OperationalError, connection, transaction
+from django.db.utils import IntegrityError
+
+from billing.models import Balance, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.services import audit
+from config import clock
+from config.access.models import IdempotentResponse
+from tests.builders import Account, item, limit
+
+TODAY = datetime(2028, 6, 15, 12, tzinfo=UTC)
+
+
+def prune(**options: Any) -> str:
+    out = StringIO()
+    call_command("prune", stdout=out, **options)
+    return out.getvalue()
+
+
+def books(acme: Account) -> list[Any]:
+    return [acme.get(), *(acme.get(who) for who in ("alice", "bob"))]
+
+
+def disagreements() -> list[audit.Disagreement]:
+    return [found for progress in audit.prove() for found in progress.found]
+
+
+@pytest.fixture
+def old(acme: Account) -> Account:
+    """Acme, whose people used messages for two years and moved in and out."""
+    with clock.frozen(TODAY - timedelta(days=800)):
+        acme.join("alice")
+        acme.hold(item("messages", 100), item("messages", 50, per="seats"), item("seats", 5))
+        acme.control(limit(1000))
+        acme.join("bob", "carol")
+        acme.set("seats", add_to_balance=-1)
+        acme.leave("carol")
+    for days in (790, 600, 500, 420, 100, 1):
+        with clock.frozen(TODAY - timedelta(days=days)):
+            acme.track(7, by="alice")
+            acme.track(60, by="bob")
+            acme.track(2, "seats")
+            acme.track(-1, "seats")
+    return acme
+
+
+@pytest.mark.parametrize("table", ["billing_ledgerentry", "billing_usageevent"])
+@pytest.mark.parametrize("statement", ["DELETE FROM {table}", "UPDATE {table} SET actor = 'me'"])
+def test_the_database_refuses_to_edit_the_books(acme: Account, table: str, statement: str) -> None:
+    acme.hold(item("messages", 10))
+    acme.track(3)
+    refusals = (IntegrityError, InternalError, OperationalError)
+    with pytest.raises(refusals, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement.format(table=table))
+    assert (LedgerEntry.objects.count(), UsageEvent.objects.count()) == (2, 1)
+
+
+def test_what_is_old_goes_and_every_number_stays(old: Account) -> None:
+    with clock.frozen(TODAY):
+        before, events = books(old), UsageEvent.objects.count()
+        assert disagreements() == []
+        told = prune()
+        assert books(old) == before
+        assert disagreements() == []
+        assert UsageEvent.objects.count() == 8
+        assert f"Removed {events - 8} events" in told
+        assert LedgerEntry.objects.filter(kind="closing").exists()
+        # What it did once it does not do again.
+        assert "Removed 0 events, 0 ledger entries" in prune()
+        # Life goes on.
+        old.track(5, by="bob")
+        old.leave("bob")
+        assert disagreements() == []
+
+
+def test_entries_are_folded_one_batch_after_another_with_the_same_outcome(old: Account) -> None:
+    with clock.frozen(TODAY):
+        before = books(old)
+        prune(batch=1)
+        assert books(old) == before
+        assert disagreements() == []
+        oldest = TODAY - timedelta(days=400)
+        for balance in Balance.objects.all():
+            assert LedgerEntry.objects.filter(balance=balance, at__lt=oldest).count() <= 2
+
+
+def test_a_dry_run_counts_and_changes_nothing(old: Account) -> None:
+    with clock.frozen(TODAY):
+        entries, events = LedgerEntry.objects.count(), UsageEvent.objects.count()
+        told = prune(dry_run=True)
+        assert told.startswith("Would remove 16 events, ")
+        assert (LedgerEntry.objects.count(), UsageEvent.objects.count()) == (entries, events)
+
+
+def test_answers_counters_and_what_processors_sent_go_too(old: Account) -> None:
+    with clock.frozen(TODAY - timedelta(days=2)):
+        old.track(1, idempotency_key="k")
+    ProcessorEvent.objects.create(
+        event_id="evt_1", type="x", body="{}", status="done", received_at=TODAY - timedelta(days=91)
+    )
+    ProcessorEvent.objects.create(
+        event_id="evt_2", type="x", body="{}", status="received", received_at=TODAY - timedelta(days=91)
+    )
+    with clock.frozen(TODAY):
+        counters = UsageCounter.objects.count()
+        told = prune()
+    assert "Removed 1 answers to idempotency keys." in told
+    assert IdempotentResponse.objects.count() == 0
+    assert UsageCounter.objects.count() < counters
+    assert list(ProcessorEvent.objects.order_by("pk").values_list("event_id", "body")) == [
+        ("evt_1", ""),
+        ("evt_2", "{}"),
+    ]
+
+
+@pytest.mark.parametrize("options", [{"events": 30}, {"entries": 0}, {"bodies": -1}, {"batch": 0}])
+def test_what_is_still_needed_cannot_be_pruned(db: None, options: dict[str, Any]) -> None:
+    with pytest.raises(CommandError, match="at least"):
+        prune(**options)
