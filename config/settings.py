@@ -127,6 +127,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 LANGUAGE_CODE = "en"
 USE_I18N = True
+FORMAT_MODULE_PATH = "config.formats"
 USE_TZ = True
 TIME_ZONE = "UTC"
 
@@ -208,6 +209,7 @@ UNFOLD = {
     "SITE_VIEWS": [
         ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.views.Act"),
         ("find/", "find", "billing.admin.search.Find"),
+        ("usage/", "usage", "billing.admin.explorer.Explore"),
     ],
     "COMMAND": {"search_callback": "billing.admin.search.results"},
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "billing.admin.menu.navigation"},
@@ -218,7 +220,7 @@ UNFOLD = {
             "200": "oklch(88.9% .06 242)",
             "300": "oklch(81% .105 244)",
             "400": "oklch(70.8% .15 248)",
-            "500": "oklch(60.5% .17 252)",
+            "500": "oklch(66% .16 250)",
             "600": "oklch(52.5% .17 256)",
             "700": "oklch(46% .155 258)",
             "800": "oklch(40% .13 260)",

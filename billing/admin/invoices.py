@@ -12,14 +12,17 @@ from unfold.decorators import display
 from billing.admin.actions import base
 from billing.models import Invoice
 from billing.templatetags.shown import money
-from config.admin import ReadOnlyAdmin
+from config.admin import Exported, ReadOnlyAdmin
 
 TONES = {"Paid": "success", "Open": "danger", "Draft": "info", "Void": "warning", "Uncollectible": "danger"}
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(ReadOnlyAdmin):
+class InvoiceAdmin(ReadOnlyAdmin, Exported):
     """Written by billing only."""
+
+    actions = ("export",)
+    exported = ("number", "customer__external_id", "entity__external_id", "status", "currency", "total", "created_at")
 
     list_display = ("shown_number", "customer", "entity", "shown_total", "state", "cause", "created_at")
     list_select_related = ("customer", "entity")
@@ -61,7 +64,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         for line in invoice.lines.select_related("plan", "feature", "entity"):
             lines.setdefault(line.entity or invoice.customer, []).append(line)
         is_open = invoice.status == Invoice.Status.OPEN
-        slugs = ("pay-invoice",) if is_open else ()
+        slugs = ("pay-invoice", "void-invoice") if is_open else ()
         context = {
             **self.admin_site.each_context(request),
             "title": f"Invoice {invoice.number or 'in draft'}",

@@ -14,8 +14,10 @@ from billing.admin import journal
 from billing.admin.actions import base
 from billing.admin.timeline import describe
 from billing.models import Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
+from billing.services import processor_events
 from billing.templatetags.shown import quantity
-from config.admin import ReadOnlyAdmin
+from config import clock
+from config.admin import Exported, ReadOnlyAdmin
 
 STATES = {
     "Written down, not yet carried out": "warning",
@@ -73,8 +75,11 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(ReadOnlyAdmin):
+class UsageEventAdmin(ReadOnlyAdmin, Exported):
     """What applications reported."""
+
+    actions = ("export",)
+    exported = ("at", "customer__external_id", "entity__external_id", "feature__slug", "value", "event_name")
 
     list_display = ("at", "feature", "shown_value", "customer", "entity", "event_name", "actor")
     list_select_related = ("feature", "customer", "entity")
@@ -143,6 +148,7 @@ class ProcessorEventAdmin(ReadOnlyAdmin):
     """What the payment processor sent."""
 
     list_display = ("received_at", "type", "event_id", "state", "attempts", "error")
+    actions = ("process_again",)
     list_filter = ("status", "type")
     search_fields = ("=event_id", "=type")
     search_help_text = "Exact event id or type"
@@ -152,6 +158,17 @@ class ProcessorEventAdmin(ReadOnlyAdmin):
     def state(self, event: ProcessorEvent) -> str:
         """In words."""
         return event.get_status_display()
+
+    def has_settle_permission(self, request: HttpRequest) -> bool:
+        """Who may pay and void may also repeat what the processor said."""
+        return request.user.has_perm("billing.can_settle_invoice")
+
+    @admin.action(description="Process again", permissions=("settle",))
+    def process_again(self, request: HttpRequest, queryset: QuerySet[ProcessorEvent]) -> None:
+        """Those that failed; the others are done once and for all."""
+        rows = list(queryset.filter(status=ProcessorEvent.Status.FAILED)[:100])
+        done = sum(processor_events.process(event, at=clock.now()) for event in rows)
+        self.message_user(request, f"{done} of {len(rows)} failed events went through.")
 
 
 @admin.register(LogEntry)

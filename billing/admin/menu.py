@@ -31,6 +31,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _group(
             "Usage",
             ("Balances", "account_balance_wallet", "billing_balance_changelist", "billing.view_balance"),
+            ("Explorer", "monitoring", "usage", "billing.view_usageevent"),
             ("Ledger", "menu_book", "billing_ledgerentry_changelist", "billing.view_ledgerentry"),
             ("Events", "bolt", "billing_usageevent_changelist", "billing.view_usageevent"),
             ("Holds", "lock_clock", "billing_hold_changelist", "billing.view_hold"),

@@ -23,17 +23,17 @@ from billing.services import customers, cycles, subscriptions
 from billing.services.customers import Details
 from billing.templatetags.shown import money
 from config import clock
-from config.admin import Admin, actor
+from config.admin import Exported, actor
 from config.errors import DomainError
 from entities.models import Customer, Entity
 
 # A customer with more paid plans has its invoices previewed on its entities' pages.
 MOST_PREVIEWED = 40
-ACTIONS = ("add-seat", "attach-plan", "grant", "set-card", "turn-clock")
+ACTIONS = ("add-seat", "add-seats", "attach-plan", "grant", "set-limit", "set-card", "turn-clock")
 
 
 @admin.register(Customer)
-class CustomerAdmin(Admin):
+class CustomerAdmin(Exported):
     """Who pays."""
 
     list_display = ("external_id", "name", "email", "plans", "members", "owed", "created_at")
@@ -43,7 +43,7 @@ class CustomerAdmin(Admin):
     list_filter = (("deleted_at", admin.EmptyFieldListFilter), ("clock_at", admin.EmptyFieldListFilter))
     date_hierarchy = None
     ordering = ("-created_at", "-id")
-    actions = None
+    exported = ("external_id", "name", "email", "currency", "created_at", "deleted_at")
     fields = ("external_id", "name", "email", "fingerprint", "send_email_receipts", "disable_pooled_balance",
               "disable_overage_billing", "metadata")  # fmt: skip
 
@@ -69,7 +69,7 @@ class CustomerAdmin(Admin):
         """Live entities."""
         return customer.entity_count or 0
 
-    @display(description="Unpaid", label={"": "success"})
+    @display(description="Unpaid")
     def owed(self, customer: Any) -> str:
         """Open invoices."""
         return money(customer.unpaid_total, customer.currency) if customer.unpaid_total else "–"

@@ -17,20 +17,22 @@ from billing.admin.bars import bars
 from billing.models import Balance, Subscription, UsageEvent
 from billing.services import cycles, subscriptions
 from config import clock
-from config.admin import ReadOnlyAdmin
+from config.admin import Exported, ReadOnlyAdmin
 from entities.admin.customers import ways
 from entities.models import Entity
 from entities.subject import Subject
 from plans.models import Feature
 
-ACTIONS = ("attach-plan", "grant", "rename", "remove-seat")
+ACTIONS = ("attach-plan", "grant", "set-limit", "rename", "remove-seat")
 MOST_VERDICTS = 6
 
 
 @admin.register(Entity)
-class EntityAdmin(ReadOnlyAdmin):
+class EntityAdmin(ReadOnlyAdmin, Exported):
     """Seats, users, workspaces, projects; added on their customer's page."""
 
+    actions = ("export",)
+    exported = ("customer__external_id", "external_id", "name", "feature__slug", "created_at", "deleted_at")
     list_display = ("external_id", "name", "customer_link", "feature", "created_at", "status")
     list_display_links = ("external_id", "name")
     list_select_related = ("customer", "feature")

@@ -7,6 +7,9 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, DecimalField, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_protect
 from unfold.admin import StackedInline
 from unfold.decorators import display
 
@@ -14,6 +17,7 @@ from billing.models import Subscription
 from config import clock
 from config.admin import QuantityInput
 from plans import wording
+from plans.admin import moving
 from plans.admin.saving import CatalogAdmin, kept_forms, rehearse
 from plans.api import in_use
 from plans.catalog import versions
@@ -195,6 +199,16 @@ class PlanAdmin(CatalogAdmin):
             }
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
+
+    def get_urls(self) -> list[URLPattern]:
+        """Beside the editor: moving holders to the newest version."""
+        move = path("<int:pk>/move/", self.admin_site.admin_view(self.move), name="plans_plan_move")
+        return [move, *super().get_urls()]
+
+    @method_decorator(csrf_protect)
+    def move(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """With a dry run first."""
+        return moving.move_view(request, pk, dict(self.admin_site.each_context(request)))
 
     def save_through(self, request: HttpRequest, form: Any, formsets: Any, *, change: bool) -> Plan:
         """Create or change the plan, and say when that made a version."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
@@ -32,10 +32,15 @@ class SeatForm(forms.Form):
 
     def __init__(self, *args: Any, customer_pk: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        countable = Feature.objects.live().filter(type=Feature.Type.METERED, consumable=False)
-        mine = Count("entities", filter=Q(entities__customer=customer_pk, entities__deleted_at=None))
         choice: Any = self.fields["feature"]
-        choice.queryset = countable.annotate(mine=mine).order_by("-mine", "name")
+        choice.queryset = countable(customer_pk)
+
+
+def countable(customer_pk: int) -> QuerySet[Feature]:
+    """Features that entities can be of; those that the customer has most of first."""
+    mine = Count("entities", filter=Q(entities__customer=customer_pk, entities__deleted_at=None))
+    features = Feature.objects.live().filter(type=Feature.Type.METERED, consumable=False)
+    return features.annotate(mine=mine).order_by("-mine", "name")
 
 
 @register

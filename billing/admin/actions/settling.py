@@ -7,8 +7,8 @@ from django import forms
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget
 
 from billing.admin.actions.base import Action, Movement, Preview, register
-from billing.models import Hold, Invoice
-from billing.services import holds, payments
+from billing.models import Hold, Invoice, Operation
+from billing.services import holds, operations, payments
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
@@ -121,3 +121,49 @@ class PayInvoice(Action):
         if self.target.invoice is None:
             raise InvalidRequest("Say which invoice.")
         return self.target.invoice
+
+
+@register
+class VoidInvoice(Action):
+    """An unpaid change given up: its invoice is void and nothing of it happens."""
+
+    slug = "void-invoice"
+    title = "Void"
+    verb = "Void it"
+    permission = "can_settle_invoice"
+    needs = ("invoice",)
+    is_dangerous = True
+
+    @property
+    def heading(self) -> str:
+        """Which invoice."""
+        return f"Void invoice {self.target.invoice}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What is given up."""
+        invoice, operation = self._waiting()
+        return Preview(
+            sentences=[
+                "The invoice is void and can't be paid any more.",
+                f"What waited for it will not happen: {operation.get_kind_display().lower()}.",
+            ],
+            movements=[Movement(f"Invoice {invoice}", f"open, {money(invoice.total, invoice.currency)}", "void")],
+            undo="Do the change again: it gets a new invoice.",
+            state=(invoice.status, operation.status),
+        )
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Give it up."""
+        invoice, operation = self._waiting()
+        operations.expire(operation, at=self.target.at)
+        return f"Invoice {invoice} is void."
+
+    def _waiting(self) -> tuple[Invoice, Operation]:
+        if self.target.invoice is None:
+            raise InvalidRequest("Say which invoice.")
+        invoice = Invoice.objects.select_related("operation").get(pk=self.target.invoice.pk)
+        if invoice.status != Invoice.Status.OPEN:
+            raise InvalidRequest(f"This invoice is {invoice.get_status_display().lower()}.")
+        if invoice.operation is None or invoice.operation.status != Operation.Status.WAITING:
+            raise InvalidRequest("What this invoice bills has been granted already. Cancel the plan instead.")
+        return invoice, invoice.operation

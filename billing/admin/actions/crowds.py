@@ -1,0 +1,130 @@
+"""Many seats at once, from lines as a spreadsheet writes them, each checked before anything happens."""
+
+import csv
+from typing import Any
+
+from django import forms
+from django.urls import reverse
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+
+from billing.admin.actions import outcomes
+from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.admin.actions.seats import countable
+from billing.services import seats
+from billing.templatetags.shown import money, quantity
+from config.actor import Actor
+from config.errors import DomainError, InvalidRequest
+from entities.models import Entity
+from plans.models import Feature
+
+MOST = 200
+MOST_SHOWN = 50
+
+
+class CrowdForm(forms.Form):
+    """Lines of `id, name`."""
+
+    feature = forms.ModelChoiceField(
+        Feature.objects.none(), label="What is added", empty_label=None, widget=UnfoldAdminSelectWidget
+    )
+    lines = forms.CharField(
+        max_length=60_000,
+        label="One a line: id, name",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 10, "placeholder": "user_alice, Alice"}),
+        help_text=f"At most {MOST} lines; a CSV file can be pasted here. The name may be left out.",
+    )
+
+    def __init__(self, *args: Any, customer_pk: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["feature"]
+        choice.queryset = countable(customer_pk)
+
+    def clean_lines(self) -> list[tuple[str, str]]:
+        """Ids with names; the first problem is told with its line."""
+        found: dict[str, str] = {}
+        for number, row in enumerate(csv.reader(self.cleaned_data["lines"].splitlines()), start=1):
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            entity_id, name = cells[0], cells[1] if len(cells) > 1 else ""
+            if not entity_id:
+                raise forms.ValidationError(f"Line {number} has no id.")
+            if max(len(entity_id), len(name)) > 255:
+                raise forms.ValidationError(f"Line {number} is too long: ids and names have at most 255 characters.")
+            if entity_id in found:
+                raise forms.ValidationError(f"Line {number} repeats the id {entity_id}.")
+            found[entity_id] = name
+        if len(found) > MOST:
+            raise forms.ValidationError(f"These are {len(found)} lines. Do at most {MOST} at once.")
+        return list(found.items())
+
+
+@register
+class AddCrowd(Action):
+    """Seats from a list; those that are there already are left alone."""
+
+    slug = "add-seats"
+    title = "Add many"
+    verb = "Add them"
+    permission = "can_add_seat"
+
+    def form(self, data: Any = None) -> forms.Form:
+        """The list."""
+        return CrowdForm(data, customer_pk=self.target.customer.pk)
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What becomes of every line, and what the first costs: each is billed like one that comes alone."""
+        customer, feature = self.target.customer, values["feature"]
+        there = self._there(values)
+        new = [(entity_id, name) for entity_id, name in values["lines"] if entity_id not in there]
+        if not new:
+            raise InvalidRequest("All of them are there already.")
+        first = seats.preview_create(customer=customer, feature=feature, at=self.target.at)
+        count = Entity.objects.live().filter(customer=customer, feature=feature).count()
+        shown = Preview(
+            sentences=[f"{len(new)} are added to {customer}, {len(there)} are there already and stay as they are."],
+            movements=[Movement(f"{feature} of {customer}", quantity(count), quantity(count + len(new)))],
+            undo="Remove them again, one by one.",
+        )
+        if first.lines:
+            shown.bills = [outcomes.bill("Charged for the first", first.lines, first.currency)]
+            shown.warnings.append(
+                f"Each is billed as the plan says, the first with {money(first.total, first.currency)}. "
+                "If a payment fails, those before it stay."
+            )
+        for entity_id, name in values["lines"][:MOST_SHOWN]:
+            state = "is there already" if entity_id in there else "added"
+            shown.movements.append(Movement(f"{entity_id} {name}".strip(), "–", state))
+        if len(values["lines"]) > MOST_SHOWN:
+            shown.sentences.append(f"The first {MOST_SHOWN} lines are listed below.")
+        return shown
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Create them in the order of the lines; stops at the first that fails and says how far it came."""
+        there, done = self._there(values), 0
+        for entity_id, name in values["lines"]:
+            if entity_id in there:
+                continue
+            try:
+                seats.create_entity(
+                    customer=self.target.customer,
+                    entity_id=entity_id,
+                    feature=values["feature"],
+                    name=name,
+                    billing_controls={},
+                    at=self.target.at,
+                    actor=actor,
+                )
+            except DomainError as refusal:
+                raise InvalidRequest(f"{done} were added, then {entity_id} was refused: {refusal.message}") from refusal
+            done += 1
+        return f"{done} were added."
+
+    def page_after(self) -> str:
+        """The customer's page."""
+        return reverse("admin:entities_customer_change", args=[self.target.customer.pk])
+
+    def _there(self, values: dict[str, Any]) -> set[str]:
+        ids = [entity_id for entity_id, _ in values["lines"]]
+        live = Entity.objects.live().filter(customer=self.target.customer, external_id__in=ids)
+        return set(live.values_list("external_id", flat=True))

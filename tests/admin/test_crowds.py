@@ -1,0 +1,172 @@
+"""What concerns many at once: seats from a list, holders moved to a version, exports, usage over time."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.urls import reverse
+
+from billing.admin.actions.base import link
+from billing.models import Invoice, Subscription
+from billing.services import payments
+from config import clock
+from entities.models import Entity
+from plans.models import Feature, Plan
+from tests.admin import stories
+from tests.admin.stories import NOVEMBER, Staff
+from tests.admin.test_catalogue import as_posted
+
+
+def crowd(lines: str) -> dict[str, Any]:
+    return {"feature": Feature.objects.get(slug="seats").pk, "lines": lines}
+
+
+def test_many_seats_are_added_from_a_list(staff: Staff) -> None:
+    acme = stories.team()
+    seen = staff.act(link("add-seats", acme), **crowd('carol,Carol\nalice,Alice\n\n"dave","Dave, the second"\n'))
+    assert "2 are added to Acme, 1 are there already" in seen.text
+    assert "is there already" in seen.text
+    assert "Each is billed" in seen.text
+    names = Entity.objects.live().filter(customer=acme).values_list("name", flat=True)
+    assert set(names) == {"Alice", "Bob", "Carol", "Dave, the second"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (",Nobody", "Line 1 has no id"),
+        ("carol\ncarol", "Line 2 repeats the id carol"),
+        ("x" * 256, "Line 1 is too long"),
+        ("\n".join(f"seat_{n}" for n in range(201)), "at most 200 at once"),
+    ],
+)
+def test_a_list_with_a_mistake_is_refused_by_its_line(staff: Staff, lines: str, problem: str) -> None:
+    acme = stories.team()
+    assert problem in staff.post(link("add-seats", acme), **crowd(lines))
+
+
+def test_a_card_that_is_declined_halfway_stops_the_list_and_says_where(staff: Staff) -> None:
+    acme = stories.team()
+    payments.set_card(acme, "declines")
+    url, fields = link("add-seats", acme), crowd("carol\ndave")
+    seen = staff.preview(url, **fields)
+    page = staff.post(url, status=409, confirm="1", reason="x", fingerprint=seen.fingerprint, **fields)
+    assert "0 were added, then carol was refused" in page
+
+
+def test_holders_are_moved_to_the_newest_version_after_a_dry_run(staff: Staff) -> None:
+    acme = stories.team()
+    old = Plan.objects.with_items().get(slug="team")
+    summaries = Feature.objects.get(slug="summaries")
+    changed = as_posted(old, **{f"item_{summaries.pk}": {"included": "80"}})
+    staff.post(reverse("admin:plans_plan_change", args=[old.pk]), status=302, **changed)
+    url = reverse("admin:plans_plan_move", args=[old.pk])
+    seen = staff.preview(url)
+    assert "Acme" in seen.text
+    assert stories.plan_of(acme).plan == old
+    assert "This field is required" in staff.post(url, fingerprint=seen.fingerprint, reason=" ")
+    assert "Things have moved" in staff.post(url, fingerprint="0" * 32, reason="More for all")
+    staff.post(url, status=302, fingerprint=seen.fingerprint, reason="More for all")
+    assert stories.plan_of(acme).plan.version == 2
+    assert stories.balance(acme, "alice").granted == 80
+    assert "More for all" in LogEntry.objects.latest("pk").change_message
+    assert "Nobody is on an older version" in staff.get(url)
+
+
+@pytest.mark.parametrize(("group", "status"), [("Read only", 403), ("Support", 403), ("Billing", 200)])
+def test_only_billing_moves_holders(member: Any, group: str, status: int) -> None:
+    stories.catalogue()
+    member(group).get(reverse("admin:plans_plan_move", args=[Plan.objects.get(slug="team").pk]), status=status)
+
+
+@pytest.mark.parametrize("name", ["entities_customer", "entities_entity", "billing_usageevent", "billing_invoice"])
+def test_lists_are_taken_along_as_csv(staff: Staff, name: str) -> None:
+    acme = stories.team()
+    acme.name = "=HYPERLINK()"
+    acme.save()
+    model = next(m for m in (type(acme), Entity, *_billing()) if f"{m._meta.app_label}_{m._meta.model_name}" == name)
+    keys = list(model._default_manager.values_list("pk", flat=True))
+    answer = staff.client.post(
+        reverse(f"admin:{name}_changelist"), {"action": "export", "_selected_action": keys, "select_across": "1"}
+    )
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    assert answer["Content-Type"] == "text/csv"
+    assert len(text.splitlines()) >= 2
+    assert "acme" in text
+    assert ",=" not in text
+
+
+def _billing() -> list[Any]:
+    field: Any = Invoice._meta.apps
+    return [field.get_model("billing", "UsageEvent"), Invoice]
+
+
+def test_usage_is_drawn_and_broken_down(staff: Staff) -> None:
+    acme = stories.team()
+    stories.use(acme, "bob", "summaries", 3)
+    url = reverse("admin:usage")
+    with clock.frozen(NOVEMBER + timedelta(days=2)):
+        page = staff.get(f"{url}?feature=summaries&days=30&customer=acme&by=$entity_id")
+    assert "53 in all" in page
+    assert "<td>bob</td>" in page
+    assert "no metered feature" not in page
+    assert "must be properties" in staff.get(f"{url}?feature=summaries&days=30&by=nonsense")
+    staff.get(f"{url}?feature=nothing&days=abc")
+
+
+def test_the_explorer_of_an_empty_deployment_opens(staff: Staff) -> None:
+    assert "no metered feature yet" in staff.get(reverse("admin:usage"))
+
+
+def test_an_invoice_that_waits_for_3d_secure_is_voided(staff: Staff) -> None:
+    globex = stories.workspaces()
+    payments.set_card(globex, "requires_authentication")
+    url = link("attach-plan", globex, entity=stories.entity(globex, "workspace_a"))
+    staff.act(url, plan=Plan.objects.get(slug="workspace_pro").pk)
+    invoice = Invoice.objects.filter(customer=globex).payable().get()
+    assert stories.plan_of(globex, "workspace_a").plan.slug == "workspace_free"
+    assert "Void" in staff.get(reverse("admin:billing_invoice_change", args=[invoice.pk]))
+    staff.act(link("void-invoice", globex, invoice=invoice))
+    invoice.refresh_from_db()
+    assert invoice.status == Invoice.Status.VOID
+    assert "This invoice is void" in staff.get(link("void-invoice", globex, invoice=invoice), status=409)
+
+
+def test_the_invoice_of_a_renewal_is_not_voided(staff: Staff) -> None:
+    acme = stories.team()
+    payments.set_card(acme, "declines")
+    staff.act(link("turn-clock", acme), to="2026-12-02T00:00")
+    invoice = Invoice.objects.filter(customer=acme).payable().get()
+    assert "granted already" in staff.get(link("void-invoice", acme, invoice=invoice), status=409)
+    assert Subscription.objects.get(customer=acme).status == Subscription.Status.PAST_DUE
+
+
+def test_a_limit_is_set_replaced_and_taken_away(staff: Staff) -> None:
+    acme = stories.team()
+    bob = stories.entity(acme, "bob")
+    url = link("set-limit", acme, entity=bob)
+    summaries = Feature.objects.get(slug="summaries").pk
+    fields: dict[str, Any] = {"feature": summaries, "kind": "usage", "amount": "10", "window": "day"}
+    seen = staff.act(url, **fields)
+    assert "at most 10 a day" in seen.text
+    stories.use(acme, "bob", "summaries", 10)
+    page = staff.get(reverse("admin:entities_entity_change", args=[bob.pk]))
+    assert "a limit stops it" in page
+    staff.act(url, **{**fields, "amount": "20"})
+    bob.refresh_from_db()
+    assert [entry["limit"] for entry in bob.billing_controls["usage_limits"]] == ["20"]
+    staff.act(url, feature=summaries, kind="overage", amount="5")
+    staff.act(url, feature=summaries, kind="none")
+    bob.refresh_from_db()
+    assert (bob.billing_controls["usage_limits"], bob.billing_controls["spend_limits"]) == ([], [])
+    assert "changes nothing" in staff.post(url, status=409, feature=summaries, kind="none")
+    assert "Say how much" in staff.post(url, status=409, feature=summaries, kind="usage")
+
+
+def test_a_limit_of_the_customer_is_set(staff: Staff) -> None:
+    acme = stories.team()
+    summaries = Feature.objects.get(slug="summaries").pk
+    staff.act(link("set-limit", acme), feature=summaries, kind="usage", amount="99", window="month")
+    acme.refresh_from_db()
+    assert acme.billing_controls["usage_limits"][0]["limit"] == "99"
