@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from config import api
 from config.access.models import Scope
@@ -15,7 +15,7 @@ class Organization(api.Endpoint):
     methods = ("GET", "POST")
     access = Scope.READ
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         """Name, slug and environment."""
         return {
             "name": settings.ORGANIZATION_NAME,

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.api import balance_shapes, upsell
 from billing.deduction import OverageBehavior
@@ -102,7 +102,7 @@ class Check(Endpoint):
     keyed = Keyed.TRANSACTION
     access = Scope.READ
 
-    def handle(self, data: CheckInput, request: Request) -> dict[str, Any]:
+    def handle(self, data: CheckInput, request: HttpRequest) -> dict[str, Any]:
         required, wall = data.required(), clock.now()
         lock = data.lock.terms() if data.lock else None
         if not data.send_event and lock is None:
@@ -127,7 +127,7 @@ class Track(Endpoint):
 
     Input = TrackInput
 
-    def handle(self, data: TrackInput, request: Request) -> dict[str, Any]:
+    def handle(self, data: TrackInput, request: HttpRequest) -> dict[str, Any]:
         wall, usages = clock.now(), data.usages()
         lock = data.lock.terms() if data.lock else None
         if lock is not None:
@@ -146,7 +146,7 @@ class BatchTrack(Endpoint):
     status = 202
     keyed = Keyed.IGNORED  # each item may carry a key of its own
 
-    def handle(self, data: Any, request: Request) -> dict[str, Any]:
+    def handle(self, data: Any, request: HttpRequest) -> dict[str, Any]:
         if not 1 <= len(data) <= MOST_IN_A_BATCH:
             raise InvalidInput(f"A batch holds 1 to {MOST_IN_A_BATCH} items, this one {len(data)}.")
         items = [self._item(item, position) for position, item in enumerate(data)]
@@ -183,7 +183,7 @@ class Finalize(Endpoint):
 
     Input = FinalizeInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         holds.finalize(
             lock_id=data["lock_id"],
             confirm=data["action"] == "confirm",
@@ -230,7 +230,7 @@ class CreateBalance(Endpoint):
 
     Input = CreateBalanceInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         reset = data.get("reset") or {}
         grant = grants.Grant(
@@ -267,7 +267,7 @@ class UpdateBalance(Endpoint):
 
     Input = UpdateBalanceInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         grants.update(
             subject=subject,
@@ -296,7 +296,7 @@ class DeleteBalance(Endpoint):
 
     Input = DeleteBalanceInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         if "feature_id" not in data and "balance_id" not in data:
             raise InvalidInput("Send feature_id or balance_id.", code="invalid_request")
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
@@ -319,7 +319,7 @@ class RecalculateBalances(Endpoint):
 
     Input = RecalculateInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         grants.recalculate(subject=subject, feature=data["feature_id"], at=at, actor=self.actor)

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.api import billing_shapes
 from billing.api.billing_serializers import (
@@ -32,7 +32,7 @@ class Attach(Endpoint):
     Input = AttachInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         done = subscriptions.attach(subject=subject, request=attach_request(data, at), at=at, actor=self.actor)
@@ -45,7 +45,7 @@ class PreviewAttach(Endpoint):
     Input = AttachInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         outcome = subscriptions.preview_attach(subject=subject, request=attach_request(data, at), at=at)
@@ -58,7 +58,7 @@ class Update(Endpoint):
     Input = UpdateInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         done = subscriptions.update(subject=subject, request=update_request(data, at), at=at, actor=self.actor)
@@ -71,7 +71,7 @@ class PreviewUpdate(Endpoint):
     Input = UpdateInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         outcome = subscriptions.preview_update(subject=subject, request=update_request(data, at), at=at)
@@ -84,7 +84,7 @@ class MultiAttach(Endpoint):
     Input = MultiAttachInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, asked = _several(data)
         done = multiple.attach(customer=subject.customer, request=asked, at=at, actor=self.actor)
         return billing_shapes.answer(subject, done)
@@ -96,7 +96,7 @@ class PreviewMultiAttach(Endpoint):
     Input = MultiAttachInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, asked = _several(data)
         outcome = multiple.preview_attach(customer=subject.customer, request=asked, at=at)
         return billing_shapes.preview_attach(subject, outcome)
@@ -108,7 +108,7 @@ class MultiUpdate(Endpoint):
     Input = MultiUpdateInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, updates = _updates(data)
         done = multiple.update(customer=subject.customer, updates=updates, at=at, actor=self.actor)
         return billing_shapes.answer(subject, done)
@@ -120,7 +120,7 @@ class PreviewMultiUpdate(Endpoint):
     Input = MultiUpdateInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, updates = _updates(data)
         parts = multiple.preview_update(customer=subject.customer, updates=updates, at=at)
         return billing_shapes.preview_multi_update(subject, parts)
@@ -132,7 +132,7 @@ class OpenCustomerPortal(Endpoint):
     Input = PortalInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"])
         key = f"portal-{secrets.token_hex(16)}"
         url = checkouts.portal_page(subject.customer, return_url=data["return_url"], key=key)
@@ -145,7 +145,7 @@ class SetupPayment(Endpoint):
     Input = SetupPaymentInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         if "plan_id" in data:
             at = subject.customer.now(clock.now())

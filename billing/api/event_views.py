@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.http import HttpRequest
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from billing.models import LedgerEntry, UsageEvent
 from billing.services import events
@@ -58,7 +58,7 @@ class ListEvents(Endpoint):
     Input = EventsInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         custom = data.get("custom_range") or {}
         limit = data.get("limit", 50)
         page = events.page(
@@ -99,7 +99,7 @@ class AggregateEvents(Endpoint):
     Input = AggregateInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = Subject.get(data["customer_id"]).customer if "customer_id" in data else None
         now = customer.now(clock.now()) if customer else clock.now()
         start, end = _range(data, customer, now)

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.api import balance_shapes
 from billing.models import LedgerEntry
@@ -28,7 +28,7 @@ class Explain(Endpoint):
     Input = ExplainInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         explained = explaining.explain(
             customer_id=data["customer_id"],
             entity_id=data.get("entity_id"),

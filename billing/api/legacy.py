@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.api import balance_shapes
 from billing.api.balance_views import Check, CheckInput, Track, TrackInput
@@ -16,7 +16,7 @@ from config.access.models import Scope
 class LegacyCheck(Check):
     """check with `balance` as a number; the present shape for clients that do not say 1.x."""
 
-    def handle(self, data: CheckInput, request: Request) -> dict[str, Any]:
+    def handle(self, data: CheckInput, request: HttpRequest) -> dict[str, Any]:
         if not self.version.legacy or data.lock:  # no client of that generation knows locks
             return super().handle(data, request)
         wall, required = clock.now(), data.required()
@@ -58,7 +58,7 @@ class LegacyCheck(Check):
 class LegacyTrack(Track):
     """track that answers with the event's id; the present shape for clients that do not say 1.x."""
 
-    def handle(self, data: TrackInput, request: Request) -> dict[str, Any]:
+    def handle(self, data: TrackInput, request: HttpRequest) -> dict[str, Any]:
         if not self.version.legacy or data.lock:
             return super().handle(data, request)
         tracked = tracking.track(data.usages(), wall=clock.now(), actor=self.actor)

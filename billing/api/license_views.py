@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.models import Subscription
 from billing.services import licenses
@@ -50,7 +50,7 @@ class AttachLicense(Endpoint):
     Input = AssignInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = Subject.get(data["customer_id"]).customer
         holders = [Holder(one["entity_id"], one["feature_id"], one["name"]) for one in data["entities"]]
         at = customer.now(clock.now())
@@ -63,7 +63,7 @@ class ReleaseLicense(Endpoint):
 
     Input = ReleaseInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = Subject.get(data["customer_id"]).customer
         licenses.release(
             customer=customer,
@@ -81,7 +81,7 @@ class ListLicenses(Endpoint):
     Input = ListInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data["entity_id"])
         found = licenses.pools([subject.customer], entity=subject.entity).get(subject.customer.pk, [])
         return {"list": [pool(one) for one in found]}
@@ -93,7 +93,7 @@ class ListAssignments(Endpoint):
     Input = ListAssignmentsInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data["entity_id"])
         found = licenses.assigned(
             subject.customer, entity=subject.entity, plan_id=data["plan_id"], active=data["active"]

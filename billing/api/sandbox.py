@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.models import SandboxCard
 from billing.processors import ProcessorSubscription, get_processor
@@ -42,7 +42,7 @@ class SandboxEndpoint(Endpoint):
     Input = CustomerInput
     keyed = Keyed.LEASE
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+    def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if settings.ENVIRONMENT == "live":
             raise NotFound("sandbox calls are not there in the live environment.")
@@ -53,7 +53,7 @@ class SetClock(SandboxEndpoint):
 
     Input = ClockInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         at = data["now"]
         customer = Customer.objects.live().filter(external_id=data["customer_id"]).first()
         if customer is None:
@@ -67,7 +67,7 @@ class SetClock(SandboxEndpoint):
 class SetPaymentMethod(SandboxEndpoint):
     Input = PaymentMethodInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         payments.set_card(customers.get(data["customer_id"]), data["payment_method"])
         return {"customer_id": data["customer_id"], "payment_method": data["payment_method"]}
 
@@ -75,7 +75,7 @@ class SetPaymentMethod(SandboxEndpoint):
 class CompleteCheckout(SandboxEndpoint):
     """The customer pays on the checkout page opened last."""
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = customers.get(data["customer_id"])
         payments.complete_checkout(customer, at=customer.now(clock.now()))
         return {"success": True}
@@ -84,7 +84,7 @@ class CompleteCheckout(SandboxEndpoint):
 class PayInvoice(SandboxEndpoint):
     """The customer pays the open invoice, or passes 3D Secure for it."""
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = customers.get(data["customer_id"])
         payments.pay_open_invoice(customer, at=customer.now(clock.now()))
         return {"success": True}
@@ -95,7 +95,7 @@ class CancelSubscription(SandboxEndpoint):
 
     Input = ScopeInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         payments.canceled_at_processor(
             subject,
@@ -109,7 +109,7 @@ class CancelSubscription(SandboxEndpoint):
 class ResumeSubscription(SandboxEndpoint):
     Input = ScopeInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         payments.resumed_at_processor(subject, at=subject.customer.now(clock.now()), actor=self.actor)
         return {"success": True}
@@ -120,7 +120,7 @@ class ProcessorState(SandboxEndpoint):
 
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer_id = customers.get(data["customer_id"]).processor_id
         processor = get_processor()
         card = processor.payment_method(customer_id) if customer_id else None

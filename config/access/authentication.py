@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -17,7 +18,7 @@ __all__ = ["ApiKeyAuthentication", "Caller"]
 class ApiKeyAuthentication(BaseAuthentication):
     """Sets `request.auth` to the Caller; raises NoSecretKey or InvalidSecretKey."""
 
-    def authenticate(self, request: Request) -> tuple[Any, Caller]:
+    def authenticate(self, request: HttpRequest | Request) -> tuple[Any, Caller]:
         scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:

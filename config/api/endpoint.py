@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 from django.conf import settings
@@ -10,7 +10,6 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import serializers
 from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
-from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from config.access import idempotency
@@ -18,6 +17,7 @@ from config.access.authentication import ApiKeyAuthentication, Caller
 from config.access.models import Scope
 from config.actor import Actor
 from config.api import json
+from config.api.failures import exception_handler
 from config.api.versions import Version, api_version
 from config.errors import DomainError, InvalidInput
 
@@ -50,31 +50,34 @@ class Endpoint(APIView):
     status: ClassVar[int] = 200
 
     authentication_classes = (ApiKeyAuthentication,)
+    request: HttpRequest  # type: ignore[assignment]  Django's own, not wrapped by DRF
     version: Version
+    caller: Caller  # the key that came with the request
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         """Answer the validated request."""
         raise NotImplementedError
-
-    @property
-    def caller(self) -> Caller:
-        """The key that came with the request."""
-        return cast(Caller, self.request.auth)
 
     @property
     def actor(self) -> Actor:
         """Who does it, for the ledger."""
         return Actor(f"key:{self.caller.prefix}", self.request.META.get("HTTP_X_REQUEST_ID", "")[:64])
 
-    # -- how DRF is kept lean: one parser, one renderer, no throttles, scope instead of permissions --
+    # -- how DRF is kept lean: Django's own request, one parser and renderer, scope instead of permissions --
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """There is one media type."""
-        return None, "application/json"
+    def dispatch(self, request: HttpRequest, *args: Any, **path: Any) -> HttpResponseBase:
+        """Answer, or tell what was wrong; DRF's way there without content negotiation and its wrapped request."""
+        self.request, self.args, self.kwargs = request, args, path
+        try:
+            self.initial(request)
+            return self.answer(request, *args, **path)
+        except Exception as problem:
+            return exception_handler(problem, {"request": request})
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+    def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Who asks, and may they?"""
-        request.user  # noqa: B018  DRF authenticates on first access
+        for scheme in self.authentication_classes:
+            _, self.caller = scheme().authenticate(request)
         self.version = api_version(request)
         self.caller.require(self.access)
 
@@ -82,11 +85,11 @@ class Endpoint(APIView):
         """DRF calls this for a verb that has no method of its own here."""
         raise MethodNotAllowed(str(request.method))
 
-    def answer(self, request: Request, *args: Any, **path: Any) -> HttpResponseBase:
+    def answer(self, request: HttpRequest, *args: Any, **path: Any) -> HttpResponseBase:
         """Read, validate, handle; all of it once per idempotency key."""
         if request.method not in self.methods:
             self.http_method_not_allowed(request)
-        body = _body(request._request)
+        body = _body(request)
         if body and request.META.get("CONTENT_TYPE"):
             _expect_json(request.META["CONTENT_TYPE"])
         data = self.read(body, request, path)
@@ -106,7 +109,7 @@ class Endpoint(APIView):
 
     options = http_method_not_allowed
 
-    def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
+    def read(self, body: bytes, request: HttpRequest, path: dict[str, Any]) -> Any:
         """The validated request: body over query parameters, parts of the path over both."""
         shape: Any = self.Input
         is_struct = shape is not None and issubclass(shape, msgspec.Struct)
@@ -125,7 +128,7 @@ class Endpoint(APIView):
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 
-    def _key(self, body: bytes, request: Request) -> str:
+    def _key(self, body: bytes, request: HttpRequest) -> str:
         keyed = self.keyed or (Keyed.TRANSACTION if self.access is Scope.WRITE else Keyed.IGNORED)
         if keyed is Keyed.IGNORED:
             return ""
@@ -133,7 +136,7 @@ class Endpoint(APIView):
         in_body = data.get("idempotency_key") if isinstance(data, dict) else None
         return idempotency.checked_key(request.META.get("HTTP_IDEMPOTENCY_KEY") or in_body)
 
-    def _respond(self, data: Any, request: Request) -> HttpResponse:
+    def _respond(self, data: Any, request: HttpRequest) -> HttpResponse:
         result = self.handle(data, request)
         return result if isinstance(result, HttpResponse) else json.reply(result, status=self.status)
 

@@ -18,6 +18,18 @@ def _resolve(path: str, urlconf: str | None) -> ResolverMatch:
     return resolve(path, urlconf)
 
 
+def answer(request: HttpRequest) -> HttpResponseBase:
+    """The answer to what is under /v1, whatever goes wrong."""
+    path = request.path_info
+    try:
+        if "\0" in path or "%00" in request.META.get("QUERY_STRING", ""):
+            raise InvalidInput("The address holds a NUL character. Leave it out.")
+        match = request.resolver_match = _resolve(path, get_urlconf())
+        return match.func(request, *match.args, **match.kwargs)  # type: ignore[no-any-return]
+    except Exception as problem:
+        return failures.answer_for(problem, request)
+
+
 class ApiMiddleware:
     """Answers what is under /v1 itself, from the view alone, and hands everything else on.
 
@@ -32,10 +44,4 @@ class ApiMiddleware:
         path = request.path_info
         if not path.startswith(PREFIX) and path != "/v1":
             return self.get_response(request)
-        try:
-            if "\0" in path or "%00" in request.META.get("QUERY_STRING", ""):
-                raise InvalidInput("The address holds a NUL character. Leave it out.")
-            match = request.resolver_match = _resolve(path, get_urlconf())
-            return match.func(request, *match.args, **match.kwargs)  # type: ignore[no-any-return]
-        except Exception as problem:
-            return failures.answer_for(problem, request)
+        return answer(request)

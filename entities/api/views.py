@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from billing.models import Subscription
 from billing.services import customers, seats
@@ -40,7 +40,7 @@ class GetOrCreateCustomer(Endpoint):
 
     Input = CreateCustomerInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         wall = clock.now()
         customer = customers.get_or_create(
             customer_id=data["customer_id"], details=Details(details(data)), at=wall, actor=self.actor
@@ -52,7 +52,7 @@ class GetCustomer(Endpoint):
     Input = CustomerInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = customers.get(data["customer_id"])
         if self.version.legacy:
             return shapes.legacy_customer(customer, wall=clock.now())
@@ -62,7 +62,7 @@ class GetCustomer(Endpoint):
 class UpdateCustomer(Endpoint):
     Input = UpdateCustomerInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = customers.update(
             customer=customers.get(data["customer_id"]),
             details=Details(details(data)),
@@ -77,7 +77,7 @@ class DeleteCustomer(Endpoint):
     Input = CustomerInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         customer = customers.get(data["customer_id"])
         customers.delete(customer=customer, at=customer.now(clock.now()), actor=self.actor)
         return {"success": True}
@@ -89,7 +89,7 @@ class ListCustomers(Endpoint):
     Input = ListCustomersInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         rows = Customer.objects.live()
         created = data.get("created_at_range") or {}
         if data.get("search"):
@@ -111,7 +111,7 @@ class CreateEntity(Endpoint):
     Input = CreateEntityInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = _create_entity(self, data)
         return shapes.entity(subject, wall=clock.now())
 
@@ -120,7 +120,7 @@ class GetEntity(Endpoint):
     Input = EntityInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = _entity_subject(data)
         if self.version.legacy:
             return shapes.legacy_entity(subject, wall=clock.now())
@@ -130,7 +130,7 @@ class GetEntity(Endpoint):
 class UpdateEntity(Endpoint):
     Input = UpdateEntityInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = _entity_subject(data)
         customers.update_entity(entity=subject.member, billing_controls=data.get("billing_controls"))
         return shapes.entity(subject, wall=clock.now())
@@ -142,7 +142,7 @@ class DeleteEntity(Endpoint):
     Input = EntityInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = _entity_subject(data)
         seats.delete_entity(entity=subject.member, at=subject.customer.now(clock.now()), actor=self.actor)
         return {"success": True}
@@ -154,7 +154,7 @@ class ListEntities(Endpoint):
     Input = ListEntitiesInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         rows = Entity.objects.live().filter(customer__deleted_at=None).select_related("customer", "feature")
         if "customer_id" in data:
             rows = rows.filter(customer__external_id=data["customer_id"])
@@ -173,7 +173,7 @@ class CreateEntityByPath(Endpoint):
     Input = LegacyEntityInput
     keyed = Keyed.LEASE
 
-    def handle(self, data: dict[str, Any], request: Request) -> dict[str, Any]:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject = _create_entity(self, {**data, "entity_id": data["id"]})
         if self.version.legacy:
             return shapes.legacy_entity(subject, wall=clock.now())
@@ -183,7 +183,7 @@ class CreateEntityByPath(Endpoint):
 class CreateCustomerByBody(GetOrCreateCustomer):
     """POST /v1/customers of the older clients: `id` instead of `customer_id`."""
 
-    def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
+    def read(self, body: bytes, request: HttpRequest, path: dict[str, Any]) -> Any:
         given = decode(body)
         named = {"customer_id": given["id"]} if isinstance(given, dict) and "id" in given else {}
         return super().read(body, request, {**path, **named})
@@ -227,7 +227,7 @@ def _entity_subject(data: dict[str, Any]) -> Subject:
     return Subject(found[0].customer, found[0])
 
 
-def _expand(data: dict[str, Any], request: Request) -> Sequence[str]:
+def _expand(data: dict[str, Any], request: HttpRequest) -> Sequence[str]:
     """What to expand: a list in the body, or comma-separated in the query of a GET."""
     asked = request.GET.get("expand")
     return asked.split(",") if asked else data.get("expand", [])
@@ -274,7 +274,7 @@ class DeleteEntityByPath(DeleteEntity):
 class ListCustomersByOffset(ListCustomers):
     """POST /v1/customers/list: pages by offset, 10 at a time unless asked."""
 
-    def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
+    def read(self, body: bytes, request: HttpRequest, path: dict[str, Any]) -> Any:
         data = super().read(body, request, path)
         return {"offset": 0, "limit": 10, **data}
 
@@ -284,6 +284,6 @@ class ListCustomersByQuery(ListCustomersByOffset):
 
     methods = ("GET",)
 
-    def read(self, body: bytes, request: Request, path: dict[str, Any]) -> Any:
+    def read(self, body: bytes, request: HttpRequest, path: dict[str, Any]) -> Any:
         numbers = {key: int(text) for key, text in request.GET.dict().items() if key in _NUMBERS and text.isdecimal()}
         return super().read(body, request, {**path, **numbers})

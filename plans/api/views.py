@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from config import clock
 from config.access.models import Scope
@@ -20,7 +20,7 @@ from plans.models import Feature, Plan
 class CreateFeature(Endpoint):
     Input = serializers.CreateFeatureInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         spec = FeatureSpec(slug=data["feature_id"], **serializers.feature_changes(data))
         return shapes.feature(features.create(spec=spec, at=clock.now()))
 
@@ -29,7 +29,7 @@ class GetFeature(Endpoint):
     Input = serializers.FeatureIdInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         return shapes.feature(features.get(data["feature_id"]))
 
 
@@ -38,14 +38,14 @@ class ListFeatures(Endpoint):
 
     access = Scope.READ
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {"list": [shapes.feature(row) for row in Feature.objects.with_credit_costs().order_by("pk")]}
 
 
 class UpdateFeature(Endpoint):
     Input = serializers.UpdateFeatureInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         row = features.update(
             feature_id=data["feature_id"],
             changes=serializers.feature_changes(data),
@@ -59,7 +59,7 @@ class DeleteFeature(Endpoint):
     Input = serializers.FeatureIdInput
     methods = ("POST", "DELETE")
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         features.delete(feature_id=data["feature_id"], holdings=in_use, at=clock.now())
         return {"success": True}
 
@@ -67,7 +67,7 @@ class DeleteFeature(Endpoint):
 class CreatePlan(Endpoint):
     Input = serializers.CreatePlanInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         spec = PlanSpec(data["plan_id"], data["name"]).patched(serializers.plan_changes(data))
         return shapes.plan(versions.create(spec=spec, at=clock.now()))
 
@@ -76,7 +76,7 @@ class GetPlan(Endpoint):
     Input = serializers.GetPlanInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         row = versions.get(data["plan_id"], data["version"])
         return _with_eligibility([row], data)[0]
 
@@ -85,7 +85,7 @@ class ListPlans(Endpoint):
     Input = serializers.ListPlansInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         rows = Plan.objects.with_items()
         if not data["all_versions"]:
             rows = rows.newest()
@@ -106,7 +106,7 @@ def _with_eligibility(rows: list[Plan], data: dict[str, Any]) -> list[dict[str, 
 class UpdatePlan(Endpoint):
     Input = serializers.UpdatePlanInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         row = versions.update(
             plan_id=data["plan_id"],
             changes=serializers.plan_changes(data),
@@ -121,7 +121,7 @@ class UpdatePlan(Endpoint):
 class DeletePlan(Endpoint):
     Input = serializers.DeletePlanInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         versions.delete(plan_id=data["plan_id"], all_versions=data["all_versions"], holdings=in_use, at=clock.now())
         return {"success": True}
 
@@ -131,7 +131,7 @@ class DeleteProduct(Endpoint):
 
     methods = ("DELETE",)
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         all_versions = str(data.get("all_versions", "")).lower() == "true"
         versions.delete(plan_id=data["plan_id"], all_versions=all_versions, holdings=in_use, at=clock.now())
         return {"success": True}
@@ -141,14 +141,14 @@ class PreviewCatalog(Endpoint):
     Input = serializers.CatalogInput
     access = Scope.READ
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         return previews.push(pushes.preview(wishes=_wishes(data), holdings=in_use))
 
 
 class UpdateCatalog(Endpoint):
     Input = serializers.CatalogInput
 
-    def handle(self, data: dict[str, Any], request: Request) -> Any:
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
         pushes.push(wishes=_wishes(data), holdings=in_use, at=clock.now())
         feature_ids = [one["feature_id"] for one in data["features"]]
         plan_ids = [one["plan_id"] for one in data["plans"]]
@@ -188,7 +188,7 @@ class ListRewards(Endpoint):
 
     access = Scope.READ
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {"coupons": [], "feature_grants": []}
 
 
@@ -197,5 +197,5 @@ class ListReferralPrograms(Endpoint):
 
     access = Scope.READ
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {"list": []}
