@@ -73,14 +73,18 @@ def flags(found: Sources) -> dict[str, Any]:
 def check(verdict: Verdict, preview: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The answer to balances.check."""
     found, decided_on = verdict.found, verdict.decided_on
-    related = {feature.slug: balance(found, feature) for feature in found.features if found.of(feature)}
+    # With credit systems that cover the feature all of them are shown.
+    shown = [decided_on] if decided_on else []
+    if len(found.features) > 1:
+        shown = [feature for feature in found.features if found.of(feature)]
+    related = {feature.slug: balance(found, feature) for feature in shown}
     return {
         "allowed": verdict.allowed,
         "customer_id": found.scope.customer_id,
         "entity_id": found.scope.entity_id,
         "required_balance": verdict.required,
-        "balance": balance(found, decided_on) if decided_on else None,
-        "balances": related if any(not feature.is_own for feature in found.features) and related else None,
+        "balance": related[decided_on.slug] if decided_on else None,
+        "balances": related if len(found.features) > 1 and related else None,
         "flag": flag(found, found.feature),
         "preview": preview,
     }

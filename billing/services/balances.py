@@ -64,12 +64,12 @@ def find(*, customer_id: str, entity_id: str | None, feature: str | None, wall: 
     return found
 
 
-def find_many(subjects: Sequence[tuple[str, str | None]], *, wall: datetime) -> list[Sources]:
-    """The same for a page of subjects (public ids of customer and entity), in one statement when nothing is due."""
-    found = sources.read_many(subjects, wall=wall)
+def find_many(*, wall: datetime, customers: Sequence[int] = (), entities: Sequence[int] = ()) -> list[Sources]:
+    """The same for a page of customers or of entities (keys), in one statement when nothing is due."""
+    found = sources.read_many(customers=customers, entities=entities, wall=wall)
     behind = [one for one in found if _catch_up(one, wall=wall)]
     if behind:
-        found = sources.read_many(subjects, wall=wall)
+        found = sources.read_many(customers=customers, entities=entities, wall=wall)
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from billing.models import LedgerEntry
 from billing.services import sources
 from billing.services.sources import Sources
-from billing.services.statements import BALANCE, NOW, compact, live
+from billing.services.statements import BALANCE, HAS_NO_CONTROLS, HAS_NO_CREDITS, NOW, compact, live
 from config.actor import Actor
 from config.api import encode
 from config.database import prepared
@@ -28,10 +28,7 @@ WITH subject AS (
   FROM entities_customer c
   {join_entity}
   JOIN plans_feature f ON f.slug = %(feature)s::text AND f.deleted_at IS NULL AND f.type NOT IN ('boolean', 'license')
-  WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL AND c.billing_controls = '{{}}'
-    AND NOT EXISTS (SELECT FROM plans_creditcost k WHERE k.metered_feature_id = f.id)
-    AND NOT EXISTS (SELECT FROM billing_subscription u
-      WHERE u.customer_id = c.id AND u.billing_controls <> '{{}}' AND u.status IN ('active', 'past_due'))
+  WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL AND {has_no_controls} AND {has_no_credits}
     AND (%(happened)s::timestamptz IS NULL OR %(happened)s::timestamptz <= {now})
 ), candidate AS (
   SELECT b.id FROM subject s JOIN LATERAL ({candidates}) b ON true
@@ -77,6 +74,8 @@ _OF_ENTITY = compact(
           SELECT b.id FROM billing_balance b WHERE b.entity_id = s.entity AND b.feature_id = s.feature AND {_LIVE}
         """,
         live=_LIVE,
+        has_no_controls=HAS_NO_CONTROLS,
+        has_no_credits=HAS_NO_CREDITS,
         balance=BALANCE,
     )
 )
@@ -95,6 +94,8 @@ _OF_CUSTOMER = compact(
             AND i.entity_feature_id IS NOT NULL AND i.feature_id = s.feature
         """,
         live=_LIVE,
+        has_no_controls=HAS_NO_CONTROLS,
+        has_no_credits=HAS_NO_CREDITS,
         balance=BALANCE,
     )
 )

@@ -5,7 +5,7 @@ id order so that two tracks can never wait for each other in a circle. Both rais
 feature.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from entities.errors import CustomerNotFound, EntityNotFound
 from plans.errors import FeatureNotFound
 from plans.intervals import Interval, next_boundary
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,10 @@ class Sources:
         return any(row.next_reset_at is not None and row.next_reset_at <= self.scope.at for row in self.rows)
 
 
+_READ_SIMPLE = {scope: statements.read_simple(for_entity=scope) for scope in (True, False)}
 _READ_ONE = {scope: statements.read_one(for_entity=scope) for scope in (True, False)}
 _READ_ALL = {scope: statements.read_all(for_entity=scope) for scope in (True, False)}
+_READ_MANY = {scope: statements.read_many(for_entity=scope) for scope in (True, False)}
 _LOCK = {scope: statements.lock(for_entity=scope) for scope in (True, False)}
 # A customer-level track seldom needs more: each has something left.
 FIRST_SLICES = 16
@@ -150,31 +152,20 @@ def read(*, customer_id: str, entity_id: str | None, feature: str | None, wall: 
     For an entity every balance is a row of its own; for a customer the slices of one item are summed, and what entities
     own is summed per feature (level `own`).
     """
-    if feature is None:
-        found = read_many([(customer_id, entity_id)], wall=wall)
-        if not found:
-            raise _missing(customer_id, entity_id)
-        return found[0]
     parameters = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "feature": feature}
-    return _found(_READ_ONE[bool(entity_id)], parameters, feature)
+    if feature is None:
+        return _found(_READ_ALL[bool(entity_id)], parameters)
+    simple = prepared.rows(_READ_SIMPLE[bool(entity_id)], parameters)
+    if simple:
+        return _from_simple_rows(simple, parameters)
+    return _found(_READ_ONE[bool(entity_id)], parameters)
 
 
-def read_many(subjects: Sequence[tuple[str, str | None]], *, wall: datetime) -> list[Sources]:
-    """Every balance of each subject, in their order; subjects that are gone are left out.
-
-    A subject is the public ids of customer and entity; all are customers (None), or all are entities.
-    """
-    if not subjects:
-        return []
-    for_entity = subjects[0][1] is not None
-    parameters = {
-        "customer_ids": [customer_id for customer_id, _ in subjects],
-        "entity_ids": [entity_id for _, entity_id in subjects],
-        "wall": wall,
-    }
-    found = prepared.rows(_READ_ALL[for_entity], parameters)
-    by_subject = (from_rows(list(rows)) for _, rows in groupby(found, key=lambda row: (row[0], row[7])))
-    return [one for one in by_subject if not for_entity or one.scope.entity_pk is not None]
+def read_many(*, wall: datetime, customers: Sequence[int] = (), entities: Sequence[int] = ()) -> list[Sources]:
+    """Every balance of these customers, or of these entities (keys), in their order; who is gone is left out."""
+    pks = list(entities or customers)
+    found = prepared.rows(_READ_MANY[bool(entities)], {"pks": pks, "wall": wall}) if pks else []
+    return [from_rows(list(rows)) for _, rows in groupby(found, key=lambda row: (row[0], row[7]))]
 
 
 def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetime, only_first: bool = False) -> Sources:
@@ -183,7 +174,7 @@ def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetim
     With `only_first` at most FIRST_SLICES of a customer's slices, those that pay first.
     """
     parameters = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "features": [feature]}
-    return _found(_LOCK_FIRST if only_first and not entity_id else _LOCK[bool(entity_id)], parameters, feature)
+    return _found(_LOCK_FIRST if only_first and not entity_id else _LOCK[bool(entity_id)], parameters)
 
 
 def lock_all(*, customer_id: str, entity_id: str | None, features: list[str], wall: datetime) -> None:
@@ -192,12 +183,12 @@ def lock_all(*, customer_id: str, entity_id: str | None, features: list[str], wa
     prepared.rows(_LOCK[bool(entity_id)], parameters)
 
 
-def _found(statement: str, parameters: dict[str, Any], feature: str) -> Sources:
-    customer_id, entity_id = parameters["customer_id"], parameters["entity_id"]
+def _found(statement: str, parameters: dict[str, Any]) -> Sources:
     found = prepared.rows(statement, parameters)
-    if not found or (entity_id and found[0][7] is None):
-        raise _missing(customer_id, entity_id)
-    if found[0][10] is None:
+    if not found:
+        raise _missing(parameters["customer_id"], parameters["entity_id"])
+    feature = parameters.get("feature") or next(iter(parameters.get("features", ())), None)
+    if feature is not None and found[0][10] is None:
         raise FeatureNotFound(feature)
     return from_rows(found)
 
@@ -214,6 +205,25 @@ def from_rows(found: list[tuple[Any, ...]]) -> Sources:
     in_order = sorted(features.values(), key=lambda feature: (not feature.is_own, feature.id))
     rows = _balance_rows([row[16:] for row in found if row[16] is not None], scope.at)
     return Sources(scope, in_order, _without_disabled_pool(scope, rows))
+
+
+def _from_simple_rows(found: list[tuple[Any, ...]], asked: Mapping[str, Any]) -> Sources:
+    """Rows of one feature and a subject without controls, in which what was asked for is not repeated."""
+    customer_pk, at, cycle_anchor, disable_pooled_balance, entity_pk, feature_pk, kind, consumable = found[0][:8]
+    scope = Scope(
+        customer_pk=customer_pk,
+        customer_id=asked["customer_id"],
+        at=at,
+        cycle_anchor=cycle_anchor,
+        disable_pooled_balance=disable_pooled_balance,
+        customer_controls={},
+        plan_controls=[],
+        entity_pk=entity_pk,
+        entity_id=asked["entity_id"],
+    )
+    feature = SourceFeature(feature_pk, asked["feature"], kind, consumable, ONE, is_own=True)
+    rows = _balance_rows([row[8:] for row in found if row[8] is not None], at)
+    return Sources(scope, [feature], _without_disabled_pool(scope, rows))
 
 
 def _scope(row: tuple[Any, ...]) -> Scope:

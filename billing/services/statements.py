@@ -3,29 +3,45 @@
 One statement per call, put together from the pieces below; `billing.services.sources` runs them and reads the rows.
 """
 
+NOW = "COALESCE(c.clock_at, %(wall)s::timestamptz)"
+
+
+def live(now: str) -> str:
+    """That a balance counts: neither ended nor expired."""
+    return f"b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > {now})"
+
+
+_LIVE = live(NOW)
+
 # -- whom it is about: alias c (customer) and e (entity, if one is asked for) --
+
 
 # Empty controls come as NULL, which costs nothing to read. Few subscriptions have controls, so a partial index finds
 # those at once, however many subscriptions the customer's entities have.
-_SCOPE = """
-  c.id, {customer_id}, COALESCE(c.clock_at, %(wall)s::timestamptz), COALESCE(c.billing_cycle_anchor, c.created_at),
-  c.disable_pooled_balance, NULLIF(c.billing_controls, '{{}}'),
+def _scope(*, for_entity: bool) -> str:
+    plans = "(u.entity_id IS NULL OR u.entity_id = e.id)" if for_entity else "u.entity_id IS NULL"
+    entity = "e.id, e.external_id, NULLIF(e.billing_controls, '{}')" if for_entity else "NULL, NULL, NULL"
+    return f"""
+  c.id, c.external_id, {NOW}, COALESCE(c.billing_cycle_anchor, c.created_at), c.disable_pooled_balance,
+  NULLIF(c.billing_controls, '{{}}'),
   (SELECT jsonb_agg(u.billing_controls ORDER BY u.id) FROM billing_subscription u
-    WHERE u.customer_id = c.id AND u.billing_controls <> '{{}}' AND (u.entity_id IS NULL OR u.entity_id = e.id)
-      AND u.status IN ('active', 'past_due')),
-  e.id, {entity_id}, NULLIF(e.billing_controls, '{{}}')"""
+    WHERE u.customer_id = c.id AND u.billing_controls <> '{{}}' AND u.status IN ('active', 'past_due') AND {plans}),
+  {entity}"""
 
-_ONE_SUBJECT = """
+
+_CUSTOMER = "FROM entities_customer c"
+_ENTITY = """
 FROM entities_customer c
-LEFT JOIN entities_entity e
-  ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL"""
+JOIN entities_entity e ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL"""
 _IS_SUBJECT = "WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL"
 
-_MANY_SUBJECTS = """
-FROM unnest(%(customer_ids)s::text[], %(entity_ids)s::text[]) WITH ORDINALITY AS asked(customer_id, entity_id, no)
-JOIN entities_customer c ON c.external_id = asked.customer_id AND c.deleted_at IS NULL
-LEFT JOIN entities_entity e
-  ON e.customer_id = c.id AND e.external_id = asked.entity_id AND e.deleted_at IS NULL"""
+_CUSTOMERS = """
+FROM unnest(%(pks)s::bigint[]) WITH ORDINALITY AS asked(pk, no)
+JOIN entities_customer c ON c.id = asked.pk AND c.deleted_at IS NULL"""
+_ENTITIES = """
+FROM unnest(%(pks)s::bigint[]) WITH ORDINALITY AS asked(pk, no)
+JOIN entities_entity e ON e.id = asked.pk AND e.deleted_at IS NULL
+JOIN entities_customer c ON c.id = e.customer_id AND c.deleted_at IS NULL"""
 
 # -- which features can pay: alias f, the asked feature and the credit systems that cover it --
 
@@ -41,15 +57,6 @@ LEFT JOIN LATERAL (
 
 # -- which balances there are: alias b --
 
-NOW = "COALESCE(c.clock_at, %(wall)s::timestamptz)"
-
-
-def live(now: str) -> str:
-    """That a balance counts: neither ended nor expired."""
-    return f"b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > {now})"
-
-
-_LIVE = live(NOW)
 BALANCE = """
   b.id, 1::bigint AS count, b.public_id, b.feature_id, b.level, b.rolled_over_from_id IS NOT NULL AS is_rollover,
   b.entity_id, b.item_id, b.prepaid, b.granted, b.usage, b.held, b.expired,
@@ -113,27 +120,61 @@ def _branches(*, for_entity: bool, of_feature: str) -> str:
     return "\n  UNION ALL".join(branches).format(of_feature=of_feature)
 
 
+# For nearly every subject: no controls anywhere, no credit system that covers the feature.
+HAS_NO_CONTROLS = """
+  c.billing_controls = '{}' AND NOT EXISTS (SELECT FROM billing_subscription u
+    WHERE u.customer_id = c.id AND u.billing_controls <> '{}' AND u.status IN ('active', 'past_due'))"""
+HAS_NO_CREDITS = "NOT EXISTS (SELECT FROM plans_creditcost k WHERE k.metered_feature_id = f.id)"
+
+
+def read_simple(*, for_entity: bool) -> str:
+    """As `read_one`, but no rows unless there are neither controls nor credit systems that could have a say."""
+    entity = """
+      JOIN entities_entity e ON e.customer_id = c.id AND e.external_id = %(entity_id)s::text AND e.deleted_at IS NULL
+        AND e.billing_controls = '{}'"""
+    balances = _branches(for_entity=for_entity, of_feature="AND b.feature_id = f.id")
+    return compact(f"""
+SELECT c.id, {NOW}, COALESCE(c.billing_cycle_anchor, c.created_at), c.disable_pooled_balance,
+  {"e.id" if for_entity else "NULL::bigint"}, f.id, f.type, f.consumable, {_BALANCE_COLUMNS}
+FROM entities_customer c {entity if for_entity else ""}
+JOIN plans_feature f ON f.slug = %(feature)s::text AND f.deleted_at IS NULL AND f.type <> 'license'
+LEFT JOIN LATERAL ({balances}) b ON true
+{_IS_SUBJECT} AND {HAS_NO_CONTROLS} AND {HAS_NO_CREDITS}""")
+
+
+def _subject(*, for_entity: bool) -> str:
+    return _ENTITY if for_entity else _CUSTOMER
+
+
 def read_one(*, for_entity: bool) -> str:
     """The balances of one feature and of the credit systems that cover it; parameters `wall`, `customer_id`,
     `entity_id`, `feature`."""
-    scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
     pays = _FEATURE_THAT_PAYS.format(is_asked="o.slug = %(feature)s::text")
     balances = _branches(for_entity=for_entity, of_feature="AND b.feature_id = f.id")
-    return compact(
-        f"SELECT {scope}, {_FEATURE}, {_BALANCE_COLUMNS} {_ONE_SUBJECT} {pays} "
-        f"LEFT JOIN LATERAL ({balances}) b ON true {_IS_SUBJECT}"
-    )
+    return compact(f"""
+SELECT {_scope(for_entity=for_entity)}, {_FEATURE}, {_BALANCE_COLUMNS} {_subject(for_entity=for_entity)} {pays}
+LEFT JOIN LATERAL ({balances}) b ON true {_IS_SUBJECT}""")
 
 
 def read_all(*, for_entity: bool) -> str:
-    """Every balance of subjects, in the order asked for; parameters `wall`, `customer_ids`, `entity_ids`."""
-    scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
+    """Every balance of one subject; parameters `wall`, `customer_id`, `entity_id`."""
+    return _every_balance(
+        for_entity=for_entity, subject=f"{_subject(for_entity=for_entity)} {{balances}} {_IS_SUBJECT}"
+    )
+
+
+def read_many(*, for_entity: bool) -> str:
+    """Every balance of customers or entities, in the order of their keys; parameters `wall`, `pks`."""
+    subjects = _ENTITIES if for_entity else _CUSTOMERS
+    return _every_balance(for_entity=for_entity, subject=f"{subjects} {{balances}} ORDER BY asked.no")
+
+
+def _every_balance(*, for_entity: bool, subject: str) -> str:
     feature = "f.id, f.slug, f.type, f.consumable, 1::numeric, true"
     balances = _branches(for_entity=for_entity, of_feature="")
-    return compact(
-        f"SELECT {scope}, {feature}, {_BALANCE_COLUMNS} {_MANY_SUBJECTS} "
-        f"LEFT JOIN LATERAL ({balances}) b ON true LEFT JOIN plans_feature f ON f.id = b.feature_id ORDER BY asked.no"
-    )
+    found = f"LEFT JOIN LATERAL ({balances}) b ON true LEFT JOIN plans_feature f ON f.id = b.feature_id"
+    columns = f"{_scope(for_entity=for_entity)}, {feature}, {_BALANCE_COLUMNS}"
+    return compact(f"SELECT {columns} {subject.format(balances=found)}")
 
 
 def lock(*, for_entity: bool, first: int = 0) -> str:
@@ -143,7 +184,7 @@ def lock(*, for_entity: bool, first: int = 0) -> str:
     touches what an entity owns, so it does not wait for it either; with `first` it locks no more than that many slices,
     those of the oldest entities that have something left (or may have, once what is due was done).
     """
-    scope = _SCOPE.format(customer_id="c.external_id", entity_id="e.external_id")
+    scope, subject = _scope(for_entity=for_entity), _subject(for_entity=for_entity)
     pays = _FEATURE_THAT_PAYS.format(is_asked="o.slug = ANY(%(features)s::text[])")
     if for_entity:
         others = f"SELECT b.id FROM billing_balance b WHERE b.entity_id = e.id AND b.feature_id = f.id AND {_LIVE}"
@@ -157,7 +198,7 @@ def lock(*, for_entity: bool, first: int = 0) -> str:
     return compact(f"""
 WITH locked AS (
   SELECT * FROM billing_balance b WHERE b.id = ANY(ARRAY(
-    SELECT b.id {_ONE_SUBJECT} {pays} JOIN LATERAL (
+    SELECT b.id {subject} {pays} JOIN LATERAL (
       SELECT b.id FROM billing_balance b
       WHERE b.customer_id = c.id AND b.level = 'pool' AND b.feature_id = f.id AND {_LIVE}
       UNION ALL
@@ -165,7 +206,7 @@ WITH locked AS (
     ) b ON true {_IS_SUBJECT}
   )) AND b.ended_at IS NULL ORDER BY b.id FOR NO KEY UPDATE
 )
-SELECT {scope}, {_FEATURE}, {BALANCE} {_ONE_SUBJECT} {pays}
+SELECT {scope}, {_FEATURE}, {BALANCE} {subject} {pays}
 LEFT JOIN locked b ON b.feature_id = f.id {_IS_SUBJECT}""")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.types.datetime import TimestamptzLoader
 
 _kept = threading.local()
@@ -17,15 +17,16 @@ def rows(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]
     Keep statements below 4 096 characters: the driver reads longer ones anew each time. Whoever watches Django's
     queries (debug, tests) sees these too.
     """
-    if connection.queries_logged or connection.execute_wrappers:
-        with connection.cursor() as watched:
+    database = connections[DEFAULT_DB_ALIAS]  # looked up once: django.db.connection looks it up at each use
+    if database.queries_logged or database.execute_wrappers:
+        with database.cursor() as watched:
             watched.execute(statement, parameters)
             return list(watched.fetchall())
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors:
-        return _cursor(connection.connection).execute(statement, parameters, prepare=True).fetchall()
+    database.close_if_health_check_failed()
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    with database.wrap_database_errors:
+        return _cursor(database.connection).execute(statement, parameters, prepare=True).fetchall()
 
 
 def _cursor(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:

@@ -28,7 +28,7 @@ def customer(customer: Customer, *, wall: datetime, expand: Sequence[str] = ()) 
 
 def customers(page: Sequence[Customer], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:
     """A page of customers, with as many queries as for one unless `expand` asks for more."""
-    found = {one.scope.customer_pk: one for one in balances.find_many([(c.external_id, None) for c in page], wall=wall)}
+    found = {one.scope.customer_pk: one for one in balances.find_many(customers=[c.pk for c in page], wall=wall)}
     held, pools = _subscriptions_by(page), licenses.pools(page)
     return [
         _customer(one, found[one.pk], held.get(one.pk, []), pools.get(one.pk, []), expand)
@@ -44,9 +44,8 @@ def entity(subject: Subject, *, wall: datetime, expand: Sequence[str] = ()) -> d
 
 def entities(page: Sequence[Subject], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:
     """A page of entities, with as many queries as for one."""
-    found = {
-        one.scope.entity_pk: one for one in balances.find_many([(s.customer_id, s.entity_id) for s in page], wall=wall)
-    }
+    pks = [subject.member.pk for subject in page]
+    found = {one.scope.entity_pk: one for one in balances.find_many(entities=pks, wall=wall)}
     held = _subscriptions_by([subject.customer for subject in page])
     return [
         _entity(subject, found[subject.entity.pk], held.get(subject.customer.pk, []), expand)

@@ -36,7 +36,7 @@ def main() -> None:
     sys.path.insert(0, str(root))
     django.setup()
     # Models can be imported only now.
-    from tests.bench import runs
+    from tests.bench import runs  # noqa: PLC0415
 
     runs.run(options, options.parts or list(_PARTS))
 
