@@ -50,7 +50,8 @@ class Endpoint(APIView):
     status: ClassVar[int] = 200
 
     authentication_classes = (ApiKeyAuthentication,)
-    request: HttpRequest  # type: ignore[assignment]  Django's own, not wrapped by DRF
+    # Django's own, not wrapped by DRF.
+    request: HttpRequest  # type: ignore[assignment]
     version: Version
     caller: Caller  # the key that came with the request
 
