@@ -1,7 +1,9 @@
 """What the processor tells us: written down, then looked up again and applied, in any order, any number of times."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from billing.errors import NothingToPay
 from billing.models import Invoice, Operation, ProcessorEvent, Subscription
@@ -83,30 +85,39 @@ def stuck() -> list[ProcessorEvent]:
 
 def sweep(*, at: datetime) -> list[str]:
     """Find what the webhooks never told us: renewals, paid pages and invoices, subscriptions; returns what was odd."""
-    processor, odd = _processor(), []
-    for customer_id in processor.customers_with_renewals():
+    odd = []
+    for customer_id in _processor().customers_with_renewals():
         customer = Customer.objects.filter(processor_id=customer_id).first()
         if customer is not None:
-            odd += _try(customer, lambda customer=customer: _catch_up(customer, at))
+            odd += _try(customer, partial(_catch_up, customer, at))
     waiting = Operation.objects.filter(status=Operation.Status.WAITING, outcome__has_key="session_id")
     for operation in waiting.select_related("customer"):
-        odd += _try(operation.customer, lambda operation=operation: _session(operation.customer, operation, at))
+        odd += _try(operation.customer, partial(_session, operation.customer, operation, at))
     owed = Invoice.objects.filter(status__in=[Invoice.Status.OPEN, Invoice.Status.DRAFT]).exclude(processor_id="")
     for invoice in owed.select_related("customer"):
-        odd += _try(invoice.customer, lambda row=invoice: look_at_invoice(row.customer, row.processor_id, at))
-    for subscription_id, customer_id in processor.live_subscriptions():
-        customer = Customer.objects.filter(processor_id=customer_id).first()
-        if customer is not None:
-            odd += _try(customer, lambda c=customer, s=subscription_id: _subscription(c, s, at))
-        known = Subscription.objects.filter(processor_subscription_id=subscription_id, status__in=_LIVE)
-        if not known.exists():
-            odd.append(f"subscription {subscription_id} of {customer_id} belongs to no plan here: import or cancel it")
+        odd += _try(invoice.customer, partial(look_at_invoice, invoice.customer, invoice.processor_id, at))
+    return odd + _sweep_subscriptions(at)
+
+
+def _sweep_subscriptions(at: datetime) -> list[str]:
+    """Look closer at those that end at Stripe and go on here, or the other way round."""
+    odd = []
+    living = {found.id: (found, owner) for found, owner in _processor().live_subscriptions()}
+    rows = Subscription.objects.filter(status__in=_LIVE, is_paid=True).exclude(processor_subscription_id="")
+    known = set()
+    for row in rows.select_related("customer").order_by("pk").iterator(chunk_size=1000):
+        known.add(row.processor_subscription_id)
+        found, _ = living.get(row.processor_subscription_id, (None, ""))
+        if found is None or (found.cancel_at is None) != (row.ends_at is None):
+            odd += _try(row.customer, partial(_subscription, row.customer, row.processor_subscription_id, at))
+    for key in living.keys() - known:
+        odd.append(f"subscription {key} of {living[key][1]} belongs to no plan here: import or cancel it")
     return odd
 
 
-def _try(customer: Customer, act: object) -> list[str]:
+def _try(customer: Customer, act: Callable[[], object]) -> list[str]:
     try:
-        act()  # type: ignore[operator]
+        act()
     except DomainError as problem:
         return [f"{customer.external_id}: {problem.message}"]
     return []

@@ -52,10 +52,17 @@ def payment_method(customer: Found) -> PaymentMethod | None:
     return PaymentMethod(found["type"], label)
 
 
-def use_card(client: Client, customer_id: str, payment_method_id: str, *, key: str) -> None:
-    """Charge this card from now on."""
+def use_card(client: Client, customer_id: str, payment_method_id: str) -> None:
+    """Charge this card from now on, unless it is gone again or the customer has a newer one."""
+    try:
+        card = client.call(client.api.v1.payment_methods.retrieve, payment_method_id)
+    except MissingAtProcessor:
+        return
+    present = (read(client, customer_id).get("invoice_settings") or {}).get("default_payment_method")
+    if card.get("customer") != customer_id or (present is not None and present["created"] >= card["created"]):
+        return
     params = {"invoice_settings": {"default_payment_method": payment_method_id}}
-    client.call(client.api.v1.customers.update, customer_id, params=params, key=f"{key}-card-{payment_method_id}")
+    client.call(client.api.v1.customers.update, customer_id, params=params)
 
 
 def set_test_card(client: Client, customer_id: str, behavior: str | None) -> None:

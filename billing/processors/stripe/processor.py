@@ -176,10 +176,10 @@ class StripeProcessor:
         drafts = self.client.each(self.client.api.v1.invoices.list, params={"status": "draft"})
         return list({row["customer"]: None for row in drafts if invoicing.is_cycle(row)})
 
-    def live_subscriptions(self) -> Iterator[tuple[str, str]]:
+    def live_subscriptions(self) -> Iterator[tuple[ProcessorSubscription, str]]:
         """Every live subscription of the account with its customer."""
         for row in self.client.each(self.client.api.v1.subscriptions.list, params={}):
-            yield row["id"], row["customer"]
+            yield subscribing.shape(row), row["customer"]
 
     # -- what it tells us, and how it is set up --
 

@@ -78,7 +78,7 @@ def read(client: Client, session_id: str) -> Session:
     if found["status"] == "complete":
         intent = found.get("setup_intent") or found.get("payment_intent") or {}
         if intent.get("payment_method"):
-            customers.use_card(client, found["customer"], intent["payment_method"], key=session_id)
+            customers.use_card(client, found["customer"], intent["payment_method"])
     return _shape(found)
 
 
@@ -93,9 +93,14 @@ def expire(client: Client, session_id: str) -> bool:
 
 
 def _made(client: Client, params: Found, *, key: str) -> Session:
-    # Without a key of the caller's, or with one used for another address, it is just another page.
-    step = f"{key}-{digest({**params, 'expires_at': None})}" if key else ""
-    return _shape(client.call(client.api.v1.checkout.sessions.create, params=params, key=step))
+    """The page that was made under the key, while it is open; without a key of the caller's it is just another page."""
+    pages = client.api.v1.checkout.sessions
+    if key:
+        wanted = {"customer": params["customer"], "status": "open"}
+        for row in client.each(pages.list, params=wanted):
+            if (row.get("metadata") or {}).get(invoicing.KEY) == key and row["success_url"] == params["success_url"]:
+                return _shape(row)
+    return _shape(client.call(pages.create, params=params, key=f"{key}-{digest(params)}" if key else ""))
 
 
 def _shape(found: Found) -> Session:

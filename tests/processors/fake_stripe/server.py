@@ -40,6 +40,7 @@ class FakeStripe:
         self.faults = Faults()
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.lock = threading.RLock()
+        self.late = 0  # seconds that renewals come after their time
         self.webhooks = webhooks.Webhooks(self.world)
         self._kept: dict[str, tuple[str, Answer]] = {}
 
@@ -95,7 +96,7 @@ class FakeStripe:
             return Answer(kept.status, kept.body, {**kept.headers, "Idempotent-Replayed": "true"})
         if key is not None and len(key) > 255:
             return _refused(Refused("Idempotency keys have up to 255 characters."))
-        timing.pass_time(self.world, self.world.now())
+        timing.pass_time(self.world, self.world.now() - self.late)
         self.world.request_key = key
         try:
             found = self._do(method, path, form)
@@ -330,6 +331,7 @@ ROUTES = [
     Route("POST", f"{_CUSTOMERS}/{_ID}", shapes.CustomerUpdateParams, customers.update),
     Route("DELETE", f"{_CUSTOMERS}/{_ID}", shapes.CustomerDeleteParams, _by_id(customers.delete)),
     Route("GET", _CARDS, shapes.PaymentMethodListParams, _lister("payment_method", "customer", "type")),
+    _retrieve(f"{_CARDS}/{_ID}", "payment_method", shapes.PaymentMethodRetrieveParams),
     Route("POST", f"{_CARDS}/{_ID}/attach", shapes.PaymentMethodAttachParams, _attach),
     Route("POST", f"{_CARDS}/{_ID}/detach", shapes.PaymentMethodDetachParams, _by_id(customers.detach_card)),
     Route("POST", "/v1/products", shapes.ProductCreateParams, customers.create_product),
