@@ -120,7 +120,7 @@ class Shop:
     def entity(self, entity: str) -> Any:
         return self.api.post("entities.get", customer_id=CUSTOMER, entity_id=entity)
 
-    def invoices(self) -> list[Decimal]:
+    def invoices(self) -> list[Any]:
         """Totals, newest first."""
         return [Decimal(invoice["total"]) for invoice in self.customer("invoices")["invoices"]]
 
@@ -130,7 +130,7 @@ class Shop:
         scope = "entity" if of else "customer"
         return {row["plan_id"]: _state(row) for row in shown if row["scope"] == scope}
 
-    def left(self, feature: str, of: str | None = None) -> Decimal | None:
+    def left(self, feature: str, of: str | None = None) -> Any:
         """What remains of a feature."""
         shown = self.entity(of) if of else self.customer()
         balance = shown["balances"].get(feature)

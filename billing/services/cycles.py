@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
+from typing import Any
 
 from billing import proration
 from billing.models import Invoice, Operation, Subscription
@@ -23,6 +25,15 @@ ZERO = Decimal(0)
 Status = Subscription.Status
 
 
+class Step(StrEnum):
+    """What happens at an instant of its own; part of the keys by which it happens once."""
+
+    RENEW = "renewal"
+    START = "start"
+    END = "end"
+    TRIAL = "trial"
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The plans that share an invoice at a boundary: those of one scope, or one with a cycle of its own."""
@@ -38,9 +49,7 @@ def groups(rows: Iterable[Subscription], boundary: datetime) -> list[Group]:
     found: dict[tuple[int, int], list[Subscription]] = {}
     for row in rows:
         found.setdefault((row.entity_id or 0, row.pk if row.has_own_cycle else 0), []).append(row)
-    return [
-        Group(members[0].customer, members[0].entity, members, boundary) for _, members in sorted(found.items())
-    ]
+    return [Group(members[0].customer, members[0].entity, members, boundary) for _, members in sorted(found.items())]
 
 
 def renew(group: Group, *, actor: Actor, currency: str) -> Result:
@@ -62,21 +71,14 @@ def renew(group: Group, *, actor: Actor, currency: str) -> Result:
         kind=Operation.Kind.RENEWAL,
         cause=Invoice.Cause.RENEWAL,
         actor=actor,
-        request={"subscriptions": [row.pk for row in group.rows], "boundary": milliseconds(group.boundary)},
+        request=_request(Step.RENEW, group.rows, group.boundary),
         unpaid=Unpaid.GOES_ON,
         collection=Collection.SEND if first.sends_invoice else Collection.CARD,
         net_terms_days=first.net_terms_days,
         renewal=due,
-        key=f"renewal-{first.pk}-{milliseconds(group.boundary)}",
+        key=f"{Step.RENEW}-{first.pk}-{milliseconds(group.boundary)}",
     )
-    result = operations.carry_out(job, outcome)
-    if result.problem is not None:
-        going_on = [cycle.subscription.pk for cycle in outcome.cycles]
-        begun = [start.holding.subscription.pk for start in outcome.starts if start.holding.subscription.is_paid]
-        Subscription.objects.filter(pk__in=[*going_on, *begun]).update(status=Status.PAST_DUE)
-        if result.operation is not None:
-            operations.finish(job, outcome, result.operation)
-    return result
+    return operations.carry_out(job, outcome)
 
 
 def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcome:
@@ -116,7 +118,6 @@ def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcom
 def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
     """Start a plan whose time has come although nothing renews or ends with it."""
     outcome = Outcome(at=at, currency=currency, intent="attach")
-    scope = Subject(row.customer, row.entity)
     live = holdings.rows(row.customer).filter(entity=row.entity, is_one_off=False).live()
     current = None
     if not row.is_add_on:
@@ -134,7 +135,7 @@ def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: 
         others = Subscription.objects.filter(customer=row.customer, is_paid=True, has_own_cycle=False).live()
         if not others.exclude(pk=current.subscription.pk if current else 0).exclude(trial_ends_at__gt=at).exists():
             outcome.customer_anchor = row.billing_cycle_anchor
-    return _run(scope, outcome, actor, reason=f"{row.plan} starts as scheduled")
+    return _run(Step.START, row, outcome, actor, reason=f"{row.plan} starts as scheduled")
 
 
 def end_due(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
@@ -147,7 +148,7 @@ def end_due(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> 
         outcome.lines = proration.usage_lines(holding, at=at, currency=currency, everything=True, with_overdrawn=True)
     outcome.lines += proration.pending_lines(holding)
     outcome.ends = [End(row, "Its end has come")]
-    return _run(Subject(row.customer, row.entity), outcome, actor, reason=f"{row.plan} ends")
+    return _run(Step.END, row, outcome, actor, reason=f"{row.plan} ends")
 
 
 def end_trial(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
@@ -157,7 +158,24 @@ def end_trial(row: Subscription, *, at: datetime, actor: Actor, currency: str) -
     paused = holdings.rows(row.customer).filter(entity=row.entity, status=Status.PAUSED, group=row.group).first()
     if paused is not None:
         outcome.resumes = [paused]
-    return _run(Subject(row.customer, row.entity), outcome, actor, reason=f"The trial of {row.plan} is over")
+    return _run(Step.TRIAL, row, outcome, actor, reason=f"The trial of {row.plan} is over")
+
+
+def again(operation: Operation) -> None:
+    """Do once more what a process died over, where it is still to be done, under the same key: nothing came since."""
+    step, actor = Step(operation.request["step"]), Actor(operation.actor, operation.request_id)
+    at, currency = operation.at, operation.outcome["currency"]
+    rows = holdings.rows(operation.customer).filter(pk__in=operation.request["subscriptions"])
+    live = [row for row in rows if row.status in (Status.ACTIVE, Status.PAST_DUE)]
+    if step is Step.RENEW:
+        for group in groups([row for row in live if row.current_period_end == at], at):
+            renew(group, actor=actor, currency=currency)
+    elif step is Step.START:
+        for row in rows.filter(status=Status.SCHEDULED):
+            start_scheduled(row, at=at, actor=actor, currency=currency)
+    else:
+        for row in live:
+            (end_due if step is Step.END else end_trial)(row, at=at, actor=actor, currency=currency)
 
 
 def invoice_previews(customer: Customer, *, currency: str) -> list[tuple[Group, Outcome]]:
@@ -166,24 +184,27 @@ def invoice_previews(customer: Customer, *, currency: str) -> list[tuple[Group, 
     previews = []
     for boundary in sorted({row.current_period_end for row in rows if row.current_period_end is not None}):
         due = [row for row in rows if row.current_period_end == boundary]
-        previews += [
-            (group, renewal(group, currency=currency, is_forecast=True)) for group in groups(due, boundary)
-        ]
+        previews += [(group, renewal(group, currency=currency, is_forecast=True)) for group in groups(due, boundary)]
     return previews
 
 
-def _run(scope: Subject, outcome: Outcome, actor: Actor, *, reason: str) -> Result:
+def _run(step: Step, row: Subscription, outcome: Outcome, actor: Actor, *, reason: str) -> Result:
     job = Job(
-        customer=scope.customer,
-        entity=scope.entity,
+        customer=row.customer,
+        entity=row.entity,
         kind=Operation.Kind.RENEWAL,
         cause=Invoice.Cause.RENEWAL,
         actor=actor,
-        request={"reason": reason, "at": milliseconds(outcome.at)},
+        request=_request(step, [row], outcome.at),
         unpaid=Unpaid.GOES_ON,
         reason=reason,
+        key=f"{step}-{row.pk}-{milliseconds(outcome.at)}",
     )
     return operations.carry_out(job, outcome)
+
+
+def _request(step: Step, rows: Iterable[Subscription], at: datetime) -> dict[str, Any]:
+    return {"step": step, "subscriptions": [row.pk for row in rows], "boundary": milliseconds(at)}
 
 
 def _reset(group: Group, actor: Actor) -> None:
@@ -240,9 +261,7 @@ def _go_on(outcome: Outcome, holding: Holding, currency: str) -> list[proration.
     return proration.renewal_lines(holding, at=at, currency=currency)
 
 
-def _begin(
-    outcome: Outcome, row: Subscription, predecessor: Holding | None, currency: str
-) -> list[proration.Line]:
+def _begin(outcome: Outcome, row: Subscription, predecessor: Holding | None, currency: str) -> list[proration.Line]:
     """Start a scheduled plan in an outcome; returns what its first cycle costs."""
     at = outcome.at
     starting = Holding(row, list(row.items.all()))
@@ -263,4 +282,3 @@ def _fall_back(outcome: Outcome, holding: Holding) -> None:
     start = updating.fall_back(found)
     if start is not None:
         outcome.starts.append(start)
-

@@ -2,13 +2,15 @@
 
 No database transaction is open while the processor is called. A process that dies in between leaves the operation
 pending; billing.services.recovery computes it again and comes through here once more, and every call to the processor
-carries a key made from the operation, so that nothing is charged twice.
+carries a key made from the operation, so that nothing is charged twice. What the customer gets, credit and refunds,
+comes last: once it is out of hand it can't be taken back.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -18,7 +20,7 @@ from billing.errors import PaymentDeclined
 from billing.models import Invoice, InvoiceLine, Operation, Subscription
 from billing.outcomes import Outcome
 from billing.processors import Collection, Problem, ProcessorInvoice, Renewal, get_processor
-from billing.services import applying, invoices, syncing
+from billing.services import applying, finishing, invoices, syncing
 from config.actor import Actor
 from entities.models import Customer, Entity
 
@@ -53,6 +55,7 @@ class Job:
     work: Callable[[int | None], Any] | None = None
     reason: str = ""
     renewal: Renewal | None = None  # where the processor opens the invoice itself
+    refund: tuple[Invoice, Decimal] | None = None  # what goes back to the card of an invoice paid before
     key: str = ""  # for the processor, where the operation's own would not be the same at a second try
 
 
@@ -84,19 +87,21 @@ def carry_out(job: Job, outcome: Outcome, *, operation: Operation | None = None)
             reverse(job, outcome, operation, collected)
         raise
     finish(job, outcome, operation)
+    if operation.outcome.get("is_credited") and result.invoice is not None:
+        result.invoice.refresh_from_db(fields=["processor_id", "hosted_url"])
     return result
 
 
 def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoice | None:
     """Charge what there is to charge; None when there is nothing. Raises PaymentDeclined where the job says so."""
-    if not (outcome.leaves_invoice or outcome.total):
+    if not (outcome.leaves_invoice or outcome.total) or _is_credited_later(job, outcome):
         return None
     collected = get_processor().charge_invoice(
         customer_id=syncing.ensure_customer(job.customer),
         currency=outcome.currency,
         items=invoices.to_processor(outcome.lines),
         collection=job.collection,
-        key=f"{job.key}-invoice" if job.key else invoice_key(operation),
+        key=f"{job.key}-invoice" if job.key else finishing.invoice_key(operation),
         net_terms_days=job.net_terms_days,
         renewal=job.renewal,
         tries_again=job.unpaid is Unpaid.GOES_ON,
@@ -106,19 +111,18 @@ def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoic
     return collected
 
 
-def invoice_key(operation: Operation) -> str:
-    """The key of the operation's invoice at the processor; another for each try after a card was declined for good."""
-    tries = operation.outcome.get("tries", 0)
-    return f"operation-{operation.pk}-invoice" + (f"-{tries}" if tries else "")
-
-
 def record(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> Result:
     """Write it all to our rows; inside the caller's transaction."""
     customer = Customer.objects.locked().get(pk=job.customer.pk)
     result = Result(outcome, operation, problem=collected.problem if collected else None)
     applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
+    if result.problem is not None and job.unpaid is Unpaid.GOES_ON:
+        _past_due(outcome)
     result.made = job.work(operation.pk) if job.work else None
     lines: list[InvoiceLine] = []
+    is_credited = _is_credited_later(job, outcome)
+    if is_credited:
+        collected = ProcessorInvoice("", "paid", outcome.total, outcome.currency, "")
     if outcome.lines or collected is not None:
         result.invoice, lines = invoices.write(
             customer=customer,
@@ -133,8 +137,7 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
         )
     applying.settle(outcome, lines)
     applying.wait(outcome.waiting, at=outcome.at)
-    operation.outcome = {**operation.outcome, "applied": True}
-    operation.save(update_fields=["outcome"])
+    _written(job, outcome, operation, is_credited=is_credited)
     if result.invoice is not None and result.invoice.is_internal:
         result.invoice = None
     if collected is not None and collected.status == "open":
@@ -173,9 +176,18 @@ def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: Processo
         changed = [change.item.subscription for change in outcome.quantities]
         invoices.attribute_to(rows, [*starts, *ends, *changed])
         applying.settle(outcome, rows)
-        operation.outcome = {**operation.outcome, "applied": True}
-        operation.save(update_fields=["outcome"])
+        _written(job, outcome, operation)
     finish(job, outcome, operation)
+
+
+def finish(job: Job, outcome: Outcome, operation: Operation) -> None:
+    """The last steps: credit and refund, the processor's subscriptions, then the operation is done."""
+    finishing.finish(
+        operation,
+        customer=job.customer,
+        scopes=finishing.scopes(outcome, operation, job.entity),
+        ended=[end.subscription for end in outcome.ends],
+    )
 
 
 def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operation.Status.PENDING) -> Operation:
@@ -186,7 +198,7 @@ def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operati
         kind=job.kind,
         status=status,
         request=job.request,
-        outcome={"total": str(outcome.total), "currency": outcome.currency},
+        outcome={"total": str(outcome.total), "currency": outcome.currency, "refund": _promised(job)},
         actor=job.actor.name,
         request_id=job.actor.request_id,
         reason=job.reason,
@@ -194,35 +206,28 @@ def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operati
     )
 
 
-def finish(job: Job, outcome: Outcome, operation: Operation, *, always: bool = False) -> None:
-    """The last step: the processor's subscription, then the operation is done."""
-    scopes = {row.entity_id: row.entity for row in touched(outcome)}
-    if always or operation.kind == Operation.Kind.SEATS:
-        scopes[job.entity.pk if job.entity else None] = job.entity
-    if operation.kind == Operation.Kind.DELETE_ENTITY:
-        scopes[None] = None
-    for entity in scopes.values():
-        ended = [end.subscription for end in outcome.ends if end.subscription.entity_id == (entity and entity.pk)]
-        key = f"operation-{operation.pk}-{entity.pk if entity else 0}"
-        syncing.sync(customer=job.customer, entity=entity, ended=ended, at=outcome.at, key=key)
-    operation.status = Operation.Status.DONE
-    operation.finished_at = outcome.at
-    operation.save(update_fields=["status", "finished_at"])
+def _is_credited_later(job: Job, outcome: Outcome) -> bool:
+    """Whether there is only credit, which is given when all is written; renewals are done again by their key."""
+    return outcome.total < 0 and not job.key and job.collection is not Collection.DRAFT
 
 
-def touched(outcome: Outcome) -> list[Subscription]:
-    """The paid plans that start, end, go on or change, so that the processor has to know."""
-    rows: list[Subscription] = [
-        *(end.subscription for end in outcome.ends),
-        *(start.holding.subscription for start in outcome.starts),
-        *(cancellation.subscription for cancellation in outcome.cancellations),
-        *(cycle.subscription for cycle in outcome.cycles),
-        *(change.item.subscription for change in outcome.quantities),
-        *outcome.deletes,
-        *outcome.resumes,
-        *outcome.pauses,
-    ]
-    return [row for row in rows if row.is_paid]
+def _past_due(outcome: Outcome) -> None:
+    """Mark what goes on or begins without being paid for."""
+    going_on = [cycle.subscription.pk for cycle in outcome.cycles]
+    begun = [start.holding.subscription.pk for start in outcome.starts if start.holding.subscription.is_paid]
+    Subscription.objects.filter(pk__in=[*going_on, *begun]).update(status=Subscription.Status.PAST_DUE)
+
+
+def _written(job: Job, outcome: Outcome, operation: Operation, *, is_credited: bool = False) -> None:
+    """Remember that all is written, and what is left to do, for another process to do it if this one dies."""
+    operation.outcome = {
+        **operation.outcome,
+        "applied": True,
+        "is_credited": is_credited,
+        **finishing.left_to_do(outcome, finishing.scopes(outcome, operation, job.entity)),
+    }
+    operation.status = Operation.Status.PENDING  # from where any process can finish it
+    operation.save(update_fields=["outcome", "status"])
 
 
 def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:
@@ -260,6 +265,10 @@ def _refuse(operation: Operation, collected: ProcessorInvoice, outcome: Outcome)
             Problem.NO_CARD: "The payment was declined: there is no card on file.",
         }[collected.problem or Problem.DECLINED]
     )
+
+
+def _promised(job: Job) -> dict[str, Any] | None:
+    return {"invoice": job.refund[0].pk, "amount": str(job.refund[1])} if job.refund is not None else None
 
 
 def _fail(operation: Operation, outcome: Outcome) -> None:

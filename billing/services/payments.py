@@ -14,6 +14,7 @@ from billing.processors import ProcessorInvoice, Session, get_processor
 from billing.processors.registry import controls
 from billing.proration import Holding
 from billing.services import (
+    finishing,
     holdings,
     invoices,
     multiple,
@@ -137,32 +138,28 @@ def invoice_paid(invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> N
     """An open invoice is paid: what waited for it is done, what was past due is not any more."""
     operation = invoice.operation
     if operation is not None and operation.status == Operation.Status.WAITING:
-        _waited_for(operation, invoice, paid, at=at)
+        recovery.paid_for(operation, invoice, paid, at=at)
         return
     with transaction.atomic():
         invoices.mark(invoice, paid, at=at)
         recovered = _no_longer_due(invoice)
         Subscription.objects.filter(pk__in=recovered).update(status=Status.ACTIVE)
-    if recovered:
-        key = f"invoice-{invoice.pk}-paid"
-        syncing.sync(customer=invoice.customer, entity=invoice.entity, ended=[], at=at, key=key)
+        done = _recovery(invoice, at=at) if recovered else None
+    if done is not None:
+        finishing.finish_written(done)
 
 
-def _waited_for(operation: Operation, invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> None:
-    """Do what waited for the invoice or, where that can't be done any more, give the money back."""
-    try:
-        computed = recovery.recompute(operation)
-        why = "It can't be done any more."
-    except DomainError as problem:
-        computed, why = None, problem.message
-    if computed is not None and computed[1].total == paid.total:
-        operations.complete(computed[0], computed[1], operation, paid=paid, at=at)
-        return
-    operations.give_back(operation, paid, at=at, why=why)
-    with transaction.atomic():
-        invoices.mark(invoice, paid, at=at)
-        invoice.refunded = paid.total
-        invoice.save(update_fields=["refunded"])
+def _recovery(invoice: Invoice, *, at: datetime) -> Operation:
+    """What is left to do when nothing of a scope is past due any more: the processor has to know."""
+    return Operation.objects.create(
+        customer=invoice.customer,
+        entity=invoice.entity,
+        kind=Operation.Kind.UPDATE,
+        status=Operation.Status.PENDING,
+        outcome={"currency": invoice.currency, "applied": True, "scopes": [invoice.entity_id or 0], "ended": []},
+        reason="What was past due is paid",
+        at=at,
+    )
 
 
 def _no_longer_due(invoice: Invoice) -> list[int]:

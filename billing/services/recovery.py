@@ -1,15 +1,28 @@
 """Operations whose process died: finished when their money was taken, given up when it was not."""
 
 import logging
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
-from billing.models import Invoice, Operation, Subscription
-from billing.outcomes import End, Outcome
+from billing.models import Invoice, Operation
+from billing.outcomes import Outcome
 from billing.processors import ProcessorInvoice, get_processor
-from billing.services import attaching, combining, holdings, operations, requests, situation, updating
-from billing.services.operations import Job
+from billing.processors.failures import RenewalNotReady
+from billing.services import (
+    attaching,
+    combining,
+    cycles,
+    finishing,
+    invoices,
+    operations,
+    requests,
+    situation,
+    updating,
+)
+from billing.services.operations import Job, Result
 from billing.services.requests import Attach, MultiAttach, Update
 from config.actor import Actor
 from config.errors import DomainError
@@ -19,14 +32,33 @@ from entities.subject import Subject
 logger = logging.getLogger(__name__)
 Kind = Operation.Kind
 Status = Operation.Status
+# How long a request that is asked again is taken for the one that nobody answered.
+_REMEMBERED = timedelta(hours=24)
 
 
-def finish_pending(customer: Customer) -> int:
-    """Settle what earlier processes left behind; the caller holds the customer's turn, so nobody is at work on it."""
-    pending = list(Operation.objects.filter(customer=customer, status=Status.PENDING).order_by("pk"))
-    for operation in pending:
-        _settle(operation)
-    return len(pending)
+def finish_pending(customer: Customer) -> list[Operation]:
+    """Settle what earlier processes left behind; the caller holds the customer's turn, so nobody is at work on it.
+
+    Returns the operations that are done now.
+    """
+    unfinished = Operation.objects.filter(customer=customer, status__in=[Status.PENDING, Status.WAITING])
+    for operation in (found := list(unfinished.select_related("customer", "entity").order_by("pk"))):
+        if operation.status == Status.PENDING:
+            _settle(operation)
+        else:
+            _look_after(operation)
+    return [operation for operation in found if operation.status == Status.DONE]
+
+
+def answer_of(request: Any, done: Iterable[Operation], *, subject: Subject, at: datetime) -> Result | None:
+    """What came of the same request, asked a moment ago by somebody who never got an answer; None if there was none."""
+    written = requests.written(request)
+    for operation in done:
+        same = operation.request == written and operation.entity_id == (subject.entity.pk if subject.entity else None)
+        if same and at - operation.at <= _REMEMBERED:
+            outcome = Outcome(at=operation.at, currency=operation.outcome["currency"])
+            return Result(outcome, operation, invoice=operation.invoices.shown().first())
+    return None
 
 
 def recompute(operation: Operation) -> tuple[Job, Outcome] | None:
@@ -54,6 +86,23 @@ def recompute(operation: Operation) -> tuple[Job, Outcome] | None:
     return job, outcome
 
 
+def paid_for(operation: Operation, invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> None:
+    """Do what waited for the invoice or, where that can't be done any more, give the money back."""
+    try:
+        computed = recompute(operation)
+        why = "It can't be done any more."
+    except DomainError as problem:
+        computed, why = None, problem.message
+    if computed is not None and computed[1].total == paid.total:
+        operations.complete(computed[0], computed[1], operation, paid=paid, at=at)
+        return
+    operations.give_back(operation, paid, at=at, why=why)
+    with transaction.atomic():
+        invoices.mark(invoice, paid, at=at)
+        invoice.refunded = paid.total
+        invoice.save(update_fields=["refunded"])
+
+
 def attachment(subject: Subject, request: Attach | MultiAttach, *, at: datetime, currency: str) -> Outcome:
     """What one or several attachments come to."""
     if isinstance(request, MultiAttach):
@@ -63,22 +112,37 @@ def attachment(subject: Subject, request: Attach | MultiAttach, *, at: datetime,
 
 def _settle(operation: Operation) -> None:
     if operation.outcome.get("applied"):
-        _finish(operation)
+        finishing.finish_written(operation)
         return
     if operation.kind == Kind.RENEWAL:
-        # Done again by whoever brings the customer up to date, under the same key at the processor.
         _close(operation, Status.FAILED)
+        try:
+            cycles.again(operation)
+        except RenewalNotReady as waits:
+            logger.info("operation %s: %s", operation.pk, waits.message)
         return
     collected = get_processor().invoice_by_key(
-        operations.invoice_key(operation), customer_id=operation.customer.processor_id
+        finishing.invoice_key(operation), customer_id=operation.customer.processor_id
     )
-    if collected is None or collected.status == "void":
+    if collected is None and "session_id" in operation.outcome:
+        # The page is still open: nothing was paid on it.
+        operation.status = Status.WAITING
+        operation.save(update_fields=["status"])
+    elif collected is None or collected.status == "void":
         _close(operation, Status.FAILED)
     elif collected.status != "paid":
         get_processor().void_invoice(collected.id, key=f"operation-{operation.pk}-void")
         _close(operation, Status.FAILED)
     else:
         _complete(operation, collected)
+
+
+def _look_after(operation: Operation) -> None:
+    """What waits for an invoice that was paid meanwhile is done, though nobody told us."""
+    for invoice in operation.invoices.filter(status=Invoice.Status.OPEN):
+        found = get_processor().invoice(invoice.processor_id)
+        if found.status == "paid":
+            paid_for(operation, invoice, found, at=operation.at)
 
 
 def _complete(operation: Operation, collected: ProcessorInvoice) -> None:
@@ -98,24 +162,6 @@ def _complete(operation: Operation, collected: ProcessorInvoice) -> None:
     except DatabaseError:
         # Given back by carry_out; the customer's other calls must not fail for it again and again.
         logger.exception("operation %s could not be completed", operation.pk)
-
-
-def _finish(operation: Operation) -> None:
-    """Everything is written; only the processor's subscription may not know yet."""
-    ended = holdings.rows(operation.customer).filter(
-        entity=operation.entity, status=Subscription.Status.EXPIRED, ends_at=operation.at
-    )
-    outcome = Outcome(at=operation.at, currency=operation.outcome["currency"])
-    outcome.ends = [End(row, "") for row in ended]
-    job = Job(
-        customer=operation.customer,
-        entity=operation.entity,
-        kind=Kind(operation.kind),
-        cause=Invoice.Cause.UPDATE,
-        actor=Actor(operation.actor),
-        request=operation.request,
-    )
-    operations.finish(job, outcome, operation, always=True)
 
 
 def _close(operation: Operation, status: Operation.Status) -> None:

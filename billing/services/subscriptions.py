@@ -1,6 +1,6 @@
 """Plans of customers and entities: attach, change, cancel, and what each would cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -10,7 +10,7 @@ from billing import changes
 from billing.errors import StateMoved
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
-from billing.processors import Collection, get_processor
+from billing.processors import Collection
 from billing.services import (
     attaching,
     checkouts,
@@ -49,7 +49,9 @@ def attach(*, subject: Subject, request: Attach, at: datetime, actor: Actor) -> 
     if more is not None:
         return update(subject=subject, request=more, at=at, actor=actor)
     with queue.customer(subject.customer):
-        recovery.finish_pending(subject.customer)
+        done = recovery.finish_pending(subject.customer)
+        if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
+            return Answer(again)
         found, outcome = _plan_attach(subject, request, at, locks=True)
         if outcome.checkout is not None:
             return Answer(None, checkouts.open_page(found.subject, request, outcome, actor=actor))
@@ -70,14 +72,15 @@ def preview_attach(*, subject: Subject, request: Attach, at: datetime) -> Outcom
 def update(*, subject: Subject, request: Update, at: datetime, actor: Actor) -> Answer:
     """Change a plan that is held; raises SubscriptionNotFound and InvalidRequest."""
     with queue.customer(subject.customer):
-        recovery.finish_pending(subject.customer)
+        done = recovery.finish_pending(subject.customer)
+        if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
+            return Answer(again)
         found, outcome = _plan_update(subject, request, at, locks=True)
+        job = update_job(found.subject, request, actor)
         last = updating.last_payment(found.row) if outcome.refund else None
-        result = operations.carry_out(update_job(found.subject, request, actor), outcome)
-        if outcome.refund and last is not None and result.operation is not None:
-            key = f"operation-{result.operation.pk}-refund"
-            last.refunded += get_processor().refund(last.processor_id, outcome.refund, key=key)
-            last.save(update_fields=["refunded"])
+        if outcome.refund and last is not None:
+            job = replace(job, refund=(last, outcome.refund))
+        result = operations.carry_out(job, outcome)
         if result.operation is not None and result.operation.status == Operation.Status.DONE:
             operations.expire_waiting(found.subject.customer, at=at, except_for=result.operation.pk)
         return Answer(result, result.payment_url)

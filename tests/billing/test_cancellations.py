@@ -9,6 +9,7 @@ from tests.client import Api
 from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid, seats
 
 D = Decimal
+NOW = "cancel_immediately"
 
 
 @pytest.fixture
@@ -217,9 +218,9 @@ def test_with_no_plan_named_the_main_paid_one_is_meant(shop: Shop) -> None:
         ("free", {"cancel_action": "cancel_end_of_cycle"}, 400),
         ("lifetime", {"cancel_action": "cancel_end_of_cycle"}, 400),
         ("pro", {"cancel_action": "cancel_end_of_cycle", "customize": {"price": None}}, 400),
-        ("pro", {"cancel_action": "cancel_immediately", "feature_quantities": [{"feature_id": "words", "quantity": 1}]}, 400),
+        ("pro", {"cancel_action": NOW, "feature_quantities": [{"feature_id": "words", "quantity": 1}]}, 400),
         ("pro", {"cancel_action": "cancel_end_of_cycle", "refund_last_payment": "full"}, 400),
-        ("pro", {"cancel_action": "cancel_immediately", "refund_last_payment": "full", "proration_behavior": "none"}, 400),
+        ("pro", {"cancel_action": NOW, "refund_last_payment": "full", "proration_behavior": "none"}, 400),
         ("pro", {}, 400),
         ("premium", {"cancel_action": "cancel_immediately"}, 404),
         ("pro", {"cancel_action": "stop"}, 400),
@@ -256,10 +257,9 @@ def test_several_are_canceled_or_none(shop: Shop) -> None:
     shop.buys("extra")
     shop.buys("premium", "a")
     shop.on("2026-04-16")
-    now = "cancel_immediately"
-    updates = [{"plan_id": "pro", "cancel_action": now}, {"plan_id": "extra", "cancel_action": now}]
-    updates.append({"plan_id": "premium", "entity_id": "a", "cancel_action": now})
-    for wrong in ({"plan_id": "premium", "entity_id": "b", "cancel_action": now}, updates[0]):
+    updates = [{"plan_id": "pro", "cancel_action": NOW}, {"plan_id": "extra", "cancel_action": NOW}]
+    updates.append({"plan_id": "premium", "entity_id": "a", "cancel_action": NOW})
+    for wrong in ({"plan_id": "premium", "entity_id": "b", "cancel_action": NOW}, updates[0]):
         response = shop.api.send("billing.multi_update", {"customer_id": CUSTOMER, "updates": [*updates, wrong]})
         assert 400 <= response.status_code < 500
         assert shop.plans() == {"pro": "active", "extra": "active"}
