@@ -38,7 +38,7 @@ class _Sheet(FPDF):
 
     def __init__(self, shown: Statement) -> None:
         super().__init__(format="A4")
-        self.foot = shown.title
+        self.foot = f"{shown.title} · sandbox, no real money moved" if shown.is_sandbox else shown.title
         self.add_font(_FAMILY, "", _FONTS / "DejaVuSans.ttf")
         self.add_font(_FAMILY, "B", _FONTS / "DejaVuSans-Bold.ttf")
         extra = [f"extra{position}" for position, _ in enumerate(settings.INVOICE_FONTS)]

@@ -47,6 +47,7 @@ class Statement:
     sections: list[Section]
     totals: list[tuple[str, str]]
     note: str
+    is_sandbox: bool
 
 
 def statement(invoice: Invoice) -> Statement:
@@ -63,6 +64,7 @@ def statement(invoice: Invoice) -> Statement:
         sections=_sections(lines, invoice.currency),
         totals=_totals(invoice, lines),
         note=_note(invoice),
+        is_sandbox=settings.ENVIRONMENT != "live",
     )
 
 
@@ -73,6 +75,8 @@ def day(moment: datetime) -> str:
 
 
 def _status(invoice: Invoice) -> str:
+    if invoice.status == Status.PAID and invoice.total < 0:
+        return "Credited"
     if invoice.refunded and invoice.status == Status.PAID:
         return "Refunded" if invoice.refunded >= invoice.total else "Partly refunded"
     return str(invoice.get_status_display())
@@ -89,7 +93,7 @@ def _facts(invoice: Invoice) -> list[tuple[str, str]]:
     facts.append(("Issued", day(invoice.created_at)))
     if invoice.due_at is not None and invoice.status == Status.OPEN:
         facts.append(("Due", day(invoice.due_at)))
-    if invoice.paid_at is not None and invoice.status == Status.PAID:
+    if invoice.paid_at is not None and invoice.status == Status.PAID and invoice.total >= 0:
         facts.append(("Paid", day(invoice.paid_at)))
     if invoice.period_start is not None and invoice.period_end is not None:
         facts.append(("Period", _period(invoice.period_start, invoice.period_end)))
@@ -138,8 +142,8 @@ def _totals(invoice: Invoice, lines: Sequence[InvoiceLine]) -> list[tuple[str, s
     rest = [line for line in lines if line.kind != InvoiceLine.Kind.DISCOUNT]
     credits_ = sum((line.amount for line in rest if line.amount < 0), ZERO)
     charges = sum((line.amount for line in rest if line.amount >= 0), ZERO)
-    parts = [("Charges", charges), ("Credits", credits_), ("Discounts", discounts)]
-    shown = [part for part in parts if part[1]] if credits_ or discounts else []
+    parts = [part for part in (("Charges", charges), ("Credits", credits_), ("Discounts", discounts)) if part[1]]
+    shown = parts if len(parts) > 1 else []
     shown.append(("Total", invoice.total))
     if invoice.refunded:
         shown += [("Refunded", -invoice.refunded), ("Total after refund", invoice.total - invoice.refunded)]

@@ -88,7 +88,7 @@ def test_a_credit_is_kept_for_later_invoices(shop: Shop) -> None:
     shop.attach("pro")
     shop.on("2026-04-16")
     shop.update("pro", cancel_action="cancel_immediately")
-    everywhere(newest(), "−10.00 USD", "The amount is kept as credit")
+    everywhere(newest(), "Credited", "−10.00 USD", "The amount is kept as credit")
 
 
 def test_a_refund_is_shown_with_what_remains(shop: Shop) -> None:
@@ -209,6 +209,15 @@ def test_the_pdf_names_its_file_and_is_not_kept_by_caches(shop: Shop) -> None:
     assert response["Content-Type"] == "application/pdf"
     assert response["Content-Disposition"] == 'inline; filename="invoice-00000001.pdf"'
     assert "private" in response["Cache-Control"]
+
+
+def test_only_the_sandbox_says_that_no_money_moved(shop: Shop, settings: Any) -> None:
+    shop.attach("pro")
+    assert "no real money" in page(newest())
+    assert "no real money" in pdf_text(newest())
+    settings.ENVIRONMENT = "live"
+    assert "no real money" not in page(newest())
+    assert "no real money" not in pdf_text(newest())
 
 
 def test_an_address_that_is_no_invoice_is_not_found(shop: Shop) -> None:
