@@ -49,32 +49,35 @@ def get_or_create(*, customer_id: str, details: Details, at: datetime, actor: Ac
 
 
 def update(*, customer: Customer, details: Details, new_id: str | None) -> Customer:
-    """Set the given details, and another id if one is given; raises CustomerAlreadyExists when that is taken."""
-    for name, value in details.fields.items():
-        setattr(customer, name, value)
-    changed = list(details.fields)
-    if new_id and new_id != customer.external_id:
-        customer.external_id = new_id
-        changed.append("external_id")
+    """Set the given details, and another id if one is given; raises CustomerAlreadyExists when that is taken.
+
+    Of the billing controls each list given replaces the stored one, the others stay.
+    """
     try:
         with transaction.atomic():
-            customer.save(update_fields=changed)
+            stored = Customer.objects.locked().get(pk=customer.pk)
+            for name, value in details.fields.items():
+                setattr(stored, name, {**stored.billing_controls, **value} if name == "billing_controls" else value)
+            changed = list(details.fields)
+            if new_id and new_id != stored.external_id:
+                stored.external_id = new_id
+                changed.append("external_id")
+            stored.save(update_fields=changed)
     except IntegrityError as taken:
         raise CustomerAlreadyExists(new_id or customer.external_id) from taken
-    return customer
+    return stored
 
 
 def update_entity(*, entity: Entity, billing_controls: Mapping[str, Any] | None, name: str | None = None) -> Entity:
     """Set an entity's controls, list by list (a list given replaces the stored one), or its name."""
-    changed = []
-    if billing_controls is not None:
-        entity.billing_controls = {**entity.billing_controls, **billing_controls}
-        changed.append("billing_controls")
-    if name is not None:
-        entity.name = name
-        changed.append("name")
-    if changed:
-        entity.save(update_fields=changed)
+    with transaction.atomic():
+        stored = Entity.objects.select_for_update(no_key=True).get(pk=entity.pk)
+        if billing_controls is not None:
+            stored.billing_controls = {**stored.billing_controls, **billing_controls}
+        if name is not None:
+            stored.name = name
+        stored.save(update_fields=["billing_controls", "name"])
+    entity.billing_controls, entity.name = stored.billing_controls, stored.name
     return entity
 
 

@@ -54,7 +54,7 @@ class PaidBy:
 def spread(found: Sources, value: Decimal, *, behavior: OverageBehavior, properties: Mapping[str, Any]) -> Deduction:
     """Run the rules on locked balances; the counters of usage limits that bind are locked as well."""
     if found.feature.is_boolean or not found.rows:
-        return Deduction(value, complete=value == 0)
+        return Deduction(value, complete=value <= 0)
     left = counters.headroom(found.scope, found.features, properties, lock=True)
     sources = [source(found, row, behavior) for row in found.rows]
     return deduction.deduct(

@@ -345,12 +345,18 @@ def _count_seats(
         .order_by("pk")
     )
     verb = "takes" if by > 0 else "frees"
-    changes = [
-        ledger.Change(balance.pk, Kind.SEAT, usage=by, operation_id=operation_id, reason=f"{who} {verb} a seat")
-        for balance in balances
-        # A seat counted by hand below the entities there are cannot be freed below 0.
-        if by > 0 or balance.usage + by >= 0
-    ]
+    changes = []
+    for balance in balances:
+        changes.append(
+            ledger.Change(balance.pk, Kind.SEAT, usage=by, operation_id=operation_id, reason=f"{who} {verb} a seat")
+        )
+        if by < 0 and balance.usage + by < 0:
+            # Fewer were counted by hand than there are entities: a seat that was not counted is not freed.
+            changes.append(
+                ledger.Change(
+                    balance.pk, Kind.ADJUSTMENT, usage=-by, reason="Never freed below 0", operation_id=operation_id
+                )
+            )
     ledger.record(changes, at=at, actor=actor)
 
 

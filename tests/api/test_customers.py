@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import Account, item, limit
+from tests.builders import Account, item, limit, overage
 from tests.client import Api, read
 
 KEYS = {
@@ -37,6 +37,18 @@ def test_an_update_touches_only_what_it_names(acme: Account) -> None:
     acme.api.post("customers.update", customer_id="acme", email="a@acme.example")
     shown = acme.get()
     assert (shown["name"], shown["email"], shown["metadata"]) == ("Acme", "a@acme.example", {"tier": 1})
+
+
+def test_a_list_of_controls_is_replaced_and_the_others_stay(acme: Account) -> None:
+    acme.offer("messages")
+    acme.control(limit(5))
+    acme.control(overage(True))
+    acme.control(limit(7))
+    shown = acme.get()["billing_controls"]
+    assert [entry["limit"] for entry in shown["usage_limits"]] == [7]
+    assert [entry["enabled"] for entry in shown["overage_allowed"]] == [True]
+    acme.control({"usage_limits": []})
+    assert not acme.get()["billing_controls"]["usage_limits"]
 
 
 def test_an_id_can_be_changed_unless_it_is_taken(acme: Account) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from billing.services import audit
 from tests.builders import Account, item, limit, ms
 from tests.client import Api, read
 
@@ -245,6 +246,16 @@ def test_after_a_deletion_the_oldest_that_is_left_comes_first(acme: Account) -> 
     acme.join("alice")
     acme.track(80)
     assert [acme.numbers(of=who) for who in ("bob", "carol", "alice")] == [(50, 0, 50), (50, 10, 40), (50, 50, 0)]
+
+
+def test_seats_counted_down_by_hand_are_not_freed_below_zero(acme: Account) -> None:
+    acme.hold(item("seats", 5))
+    acme.join("alice", "bob")
+    acme.track(-10, "seats")
+    assert acme.numbers("seats") == (5, 5, 0)
+    acme.leave("alice")
+    assert acme.numbers("seats") == (5, 5, 0)
+    assert [found for progress in audit.prove() for found in progress.found] == []
 
 
 def test_an_id_is_free_again_and_starts_fresh(acme: Account) -> None:
