@@ -104,10 +104,10 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
         )
         if _rolls(balance):
             older = rollovers.get(balance.pk, [])
-            made, trimmed = _roll_over(balance, outcome, older)
+            made, trimmed, trimmed_away = _roll_over(balance, outcome, older)
             rolled.extend(made)
             changes.extend(trimmed)
-            gone.extend(_trimmed_away(older, trimmed))
+            gone.extend(trimmed_away)
         if outcome.overage and balance.allows_overage and balance.item_id is not None:
             overages.append(
                 Overage(
@@ -156,8 +156,8 @@ def _rollovers_of(balances: Sequence[Balance], *, at: datetime) -> dict[int, lis
 
 def _roll_over(
     balance: Balance, outcome: refill.Refill, older: Sequence[Balance]
-) -> tuple[list[Balance], list[ledger.Change]]:
-    """The rollover that a reset makes of what is left, and what the cap takes off it and the older ones."""
+) -> tuple[list[Balance], list[ledger.Change], list[int]]:
+    """The rollover that a reset makes of what is left, what the cap takes off the older ones, and which of these go."""
     cap = refill.rollover_cap(
         balance.included + balance.prepaid, most=balance.rollover_max, percentage=balance.rollover_max_percentage
     )
@@ -167,9 +167,12 @@ def _roll_over(
         for row, cut in zip(older, cuts, strict=False)
         if cut
     ]
+    # As far as the trimming reaches, those that nothing is left of go, the used up ones too.
+    reached = max((position for position, cut in enumerate(cuts) if cut), default=-1)
+    gone = [row.pk for row, cut in zip(older[: reached + 1], cuts, strict=False) if row.remaining - cut <= 0]
     kept = outcome.rolled_over - cuts[-1]
     if kept <= 0:
-        return [], trimmed
+        return [], trimmed, gone
     expiry = refill.rollover_expiry(balance.reset_anchor, outcome.boundary_at, balance.rollover_months)
     made = Balance(
         customer_id=balance.customer_id,
@@ -184,14 +187,7 @@ def _roll_over(
         expires_at=min(filter(None, (expiry, balance.expires_at)), default=None),
         created_at=outcome.boundary_at,
     )
-    return [made], trimmed
-
-
-def _trimmed_away(older: Sequence[Balance], trimmed: Sequence[ledger.Change]) -> list[int]:
-    """The rollovers that the cap left nothing of, and the used up ones that are older still: they go."""
-    cuts = {change.balance_id: change.expired for change in trimmed}
-    reached = max((position for position, row in enumerate(older) if row.pk in cuts), default=-1)
-    return [row.pk for row in older[: reached + 1] if row.remaining - cuts.get(row.pk, ZERO) <= 0]
+    return [made], trimmed, gone
 
 
 def _plain(quantity: Decimal) -> str:

@@ -96,6 +96,16 @@ def test_a_rollover_that_is_trimmed_to_nothing_goes(api: Api) -> None:
         assert acme.balance()["remaining"] == 400 + sum(left for _, left in expected)
 
 
+def test_a_used_up_rollover_goes_when_the_new_one_alone_is_over_the_cap(api: Api) -> None:
+    acme = Account(api, since="2026-04-01")
+    acme.hold(item("messages", 100, rollover=keeps(60, months=None)))
+    acme.turn_clock("2026-05-01")
+    acme.track(60)
+    assert rolled(acme) == [(60, 0)]
+    acme.turn_clock("2026-06-01")
+    assert (rolled(acme), acme.numbers()) == ([(60, 60)], (160, 160, 0))
+
+
 def test_a_cap_in_percent_is_taken_from_the_grant_and_rounded_down(api: Api) -> None:
     acme = Account(api, since="2026-04-01")
     acme.hold(item("messages", 25, rollover=keeps(max_percentage=50)))
