@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from billing.deduction import OverageBehavior
 from billing.errors import LockAlreadyExists, LockAlreadyFinalized, LockNotFound
@@ -103,12 +104,22 @@ def finalize(
     raise LockAlreadyFinalized(lock_id, hold.get_status_display().lower())
 
 
-def expire_due(*, at: datetime, wall: datetime, actor: Actor, customer_pk: int | None = None, limit: int = 1000) -> int:
+def expire_due(
+    *,
+    at: datetime,
+    wall: datetime,
+    actor: Actor,
+    customer_pk: int | None = None,
+    only: Q | None = None,
+    limit: int = 1000,
+) -> int:
     """Release holds whose time is up, as a release would; returns how many."""
     with transaction.atomic():
         due = Hold.objects.filter(status=Hold.Status.HELD, expires_at__lte=at)
         if customer_pk is not None:
             due = due.filter(customer=customer_pk)
+        if only is not None:
+            due = due.filter(only)
         holds = list(
             due.select_related("customer", "entity", "feature")
             .select_for_update(of=("self",), skip_locked=True)
