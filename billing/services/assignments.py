@@ -14,6 +14,7 @@ from billing.models import Balance, Subscription, SubscriptionItem
 from billing.services import ledger, provisioning
 from config.actor import Actor
 from entities.models import Customer
+from plans.intervals import next_boundary
 
 Kind = ledger.Kind
 Status = Subscription.Status
@@ -76,8 +77,8 @@ def hand_over(
     for slug, rows in assigned.items():
         item = successors.get(slug)
         size = int(max(item.included, item.quantity)) if item is not None else 0
-        if item is not None:
-            Subscription.objects.filter(pk__in=[one.pk for one in rows[:size]]).update(license_item=item)
+        if item is not None and heir is not None:
+            _move(rows[:size], item, heir, at=at)
         end(rows[size:], at=at, actor=actor, reason=f"{row.plan} ended", operation_id=operation_id)
     keys = [item.pk for item in successors.values()]
     recount(keys, at=at, actor=actor, reason=f"Passed on from {row.plan}", operation=operation_id)
@@ -97,6 +98,19 @@ def recount(items: Sequence[int], *, at: datetime, actor: Actor, reason: str, op
         at=at,
         actor=actor,
     )
+
+
+def _move(rows: Sequence[Subscription], item: SubscriptionItem, heir: Subscription, *, at: datetime) -> None:
+    """Count licences in another pool; their cycles follow those of the plan that offers them now."""
+    anchor = heir.billing_cycle_anchor or heir.started_at
+    keys = [row.pk for row in rows]
+    Subscription.objects.filter(pk__in=keys).update(license_item=item, billing_cycle_anchor=anchor)
+    balances = list(Balance.objects.filter(subscription__in=keys, ended_at=None, next_reset_at__isnull=False))
+    for balance in balances:
+        interval = balance.reset_every
+        balance.reset_anchor = anchor
+        balance.next_reset_at = next_boundary(anchor, interval, at) if interval is not None else None
+    Balance.objects.bulk_update(balances, ["reset_anchor", "next_reset_at"])
 
 
 def _pool_items(row: Subscription) -> dict[str, SubscriptionItem]:

@@ -8,7 +8,7 @@ import pytest
 from billing.models import LedgerEntry
 from billing.services import audit
 from tests.client import Api
-from tests.selling import CUSTOMER, Shop, monthly
+from tests.selling import CUSTOMER, Shop, monthly, ms
 
 THIRTY = Decimal(30)
 
@@ -106,6 +106,7 @@ def test_the_first_bought_one_makes_a_free_plan_a_paid_one_and_the_last_given_up
     shop.on("2026-04-10")
     assert shop.changes("team", **seats(3)) == 60
     assert pool(shop) == (3, 1, 2, 2)
+    assert shop.entity("alice")["balances"]["messages"]["next_reset_at"] == ms("2026-05-10")
     assert shop.left("messages", "alice") == 30
     shop.on("2026-04-25")
     assert shop.changes("team", **seats(1)) == -30

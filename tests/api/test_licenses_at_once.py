@@ -1,11 +1,14 @@
-"""Licences under two calls at once, and after a crash."""
+"""Licences under two calls at once, after a crash, and in any order of dealings."""
 
 import threading
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from billing.models import Balance, Operation
 from billing.services import audit, ledger, operations, requests
@@ -14,7 +17,7 @@ from config import clock
 from config.actor import Actor
 from plans.catalog.specs import ItemFilter, ItemSpec, LicenseTerms
 from tests.client import Api
-from tests.selling import CUSTOMER, Shop, monthly
+from tests.selling import CUSTOMER, Shop, monthly, ms
 
 SEATS_OF_TWO = {"license_quantities": [{"license_plan_id": "seat", "quantity": 2}]}
 
@@ -137,3 +140,67 @@ def test_a_pool_that_says_something_else_than_is_assigned_is_found_and_repaired(
     audit.repair(found, actor=Actor("repair"))
     assert numbers() == (2, 1)
     assert [one for progress in audit.prove() for one in progress.found] == []
+
+
+@st.composite
+def dealings(draw: st.DrawFn) -> list[tuple[str, Any]]:
+    """What a customer does: buys and gives up, assigns and releases, lets days pass, loses and regains people."""
+    people = st.sampled_from("abcd")
+    one = st.one_of(
+        st.tuples(st.just("buy"), st.integers(0, 6)),
+        st.tuples(st.just("assign"), people),
+        st.tuples(st.just("release"), people),
+        st.tuples(st.just("leave"), people),
+        st.tuples(st.just("join"), people),
+        st.tuples(st.just("days"), st.integers(1, 40)),
+    )
+    return draw(st.lists(one, min_size=4, max_size=12))
+
+
+@pytest.mark.django_db
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(dealings())
+def test_a_pool_is_what_was_bought_less_what_is_assigned(api: Api, steps: list[tuple[str, Any]]) -> None:
+    with transaction.atomic():
+        shop = open_shop(api)
+        size, held, people, today = 2, set[str](), set("abcd"), date(2026, 4, 1)
+        for what, value in steps:
+            if what == "buy":
+                status = 409 if max(value, 1) < len(held) else 200
+                if status == 200:
+                    size = max(value, 1)
+                wanted = [{"license_plan_id": "seat", "quantity": value}]
+                answer = _send(api, "billing.update", plan_id="team", license_quantities=wanted)
+            elif what == "assign":
+                fits = value in held or len(held) < size
+                status = 404 if value not in people else 200 if fits else 400
+                call, body = assign(value)
+                answer = _send(api, call, **body)
+                held |= {value} if status == 200 else set()
+            elif what == "release":
+                status = 200 if value in held else 404
+                answer = _send(api, "licenses.release", entity_ids=[value])
+                held -= {value}
+            elif what == "leave":
+                status = 200 if value in people else 404
+                answer = _send(api, "entities.delete", entity_id=value)
+                people, held = people - {value}, held - {value}
+            elif what == "join":
+                status = 409 if value in people else 200
+                answer = _send(api, "entities.create", entity_id=value, feature_id="seats")
+                people |= {value}
+            else:
+                today += timedelta(days=value)
+                status, answer = 200, _send(api, "sandbox.set_clock", now=ms(today.isoformat()))
+            assert answer == status, (what, value)
+            assert numbers() == (size, len(held))
+        holders = api.post("licenses.list_assignments", customer_id=CUSTOMER)["list"]
+        assert {row["entity_id"] for row in holders} == held
+        assert [one for progress in audit.prove() for one in progress.found] == []
+        assert shop.customer()["licenses"][0]["remaining"] == size - len(held)
+        transaction.set_rollback(True)
+
+
+def _send(api: Api, call: str, **body: Any) -> int:
+    status: int = api.send(call, {"customer_id": CUSTOMER, **body}).status_code
+    return status
