@@ -17,7 +17,7 @@ from billing.proration import Holding
 from billing.services import holdings, operations, provisioning, queue, recovery, requests
 from billing.services.operations import Job, Unpaid
 from config.actor import Actor
-from config.errors import InvalidRequest
+from config.errors import InvalidRequest, LockBusy
 from entities.errors import EntityAlreadyExists
 from entities.models import Customer, Entity
 from plans.models import Feature
@@ -146,18 +146,18 @@ def billed(due: SeatsAreBilled, *, wall: datetime, actor: Actor) -> Iterator[Non
 
     Raises PaymentDeclined before the block runs; if the block fails, what was charged is given back.
     """
-    balance = Balance.objects.select_related("customer", "entity", "item", "subscription").get(pk=due.balance_pk)
-    customer, item = balance.customer, balance.item
+    customer = Balance.objects.select_related("customer").get(pk=due.balance_pk).customer
     with queue.customer(customer):
         recovery.finish_pending(customer)
         customer.refresh_from_db()
         at = customer.now(wall)
+        balance = Balance.objects.select_related("item", "subscription__entity").get(pk=due.balance_pk)
+        item, used = balance.item, balance.usage + balance.held
         outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
         if item is not None and balance.subscription is not None:
             row = holdings.rows(customer).get(pk=balance.subscription.pk)
             holding = holdings.one(row, at=at)
             own = next(other for other in holding.items if other.pk == item.pk)
-            used = balance.usage + balance.held
             _bill(outcome, holding, own, before=max(used, balance.granted), after=max(used + due.by, balance.granted))
         tracking = requests.Tracking(balance_pk=balance.pk, usage=due.by)
         entity = balance.subscription.entity if balance.subscription is not None else None
@@ -167,11 +167,19 @@ def billed(due: SeatsAreBilled, *, wall: datetime, actor: Actor) -> Iterator[Non
         try:
             with transaction.atomic():
                 yield
+                _expect(balance, used + due.by)
                 operations.record(job, outcome, operation, collected)
         except BaseException:
             operations.reverse(job, outcome, operation, collected)
             raise
         operations.finish(job, outcome, operation)
+
+
+def _expect(balance: Balance, used: Decimal) -> None:
+    """Refuse to record what was not invoiced: somebody else used what was included meanwhile."""
+    balance.refresh_from_db(fields=["usage", "held"])
+    if balance.usage + balance.held != used:
+        raise LockBusy("The seats changed at this moment. Try again.")
 
 
 def _job(
