@@ -147,16 +147,15 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
 
 def reverse(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> None:
     """Give back what was charged for a change that could not be recorded after all."""
-    if collected is not None and collected.status == "paid" and outcome.total > 0:
-        get_processor().refund(collected.id, outcome.total, key=f"operation-{operation.pk}-reverse")
+    if collected is not None and collected.status == "paid":
+        get_processor().reverse_invoice(collected.id, key=f"operation-{operation.pk}-reverse")
     _fail(operation, outcome)
 
 
 def give_back(operation: Operation, paid: ProcessorInvoice, *, at: datetime, why: str) -> None:
     """Refund what a customer paid for a change that can't be made any more, and close the change."""
     logger.warning("operation %s: %s is given back: %s", operation.pk, paid.id, why)
-    if paid.total > 0:
-        get_processor().refund(paid.id, paid.total, key=f"operation-{operation.pk}-reverse")
+    get_processor().reverse_invoice(paid.id, key=f"operation-{operation.pk}-reverse")
     operation.status, operation.finished_at, operation.reason = Operation.Status.FAILED, at, why[:500]
     operation.save(update_fields=["status", "finished_at", "reason"])
 

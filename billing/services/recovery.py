@@ -152,8 +152,7 @@ def _complete(operation: Operation, collected: ProcessorInvoice) -> None:
     except DomainError:
         computed = None
     if computed is None or computed[1].total != collected.total:
-        if collected.total > 0:
-            get_processor().refund(collected.id, collected.total, key=f"operation-{operation.pk}-reverse")
+        get_processor().reverse_invoice(collected.id, key=f"operation-{operation.pk}-reverse")
         _close(operation, Status.FAILED)
         return
     job, outcome = computed
