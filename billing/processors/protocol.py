@@ -206,6 +206,9 @@ class PaymentProcessor(Protocol):
     def refund(self, invoice_id: str, amount: Decimal, *, key: str) -> Decimal:
         """Give back (part of) a paid invoice to the card; returns what was given back."""
 
+    def reverse_invoice(self, invoice_id: str, *, key: str) -> None:
+        """Undo a paid invoice as if it had never been: money back to the card, credit back to where it was."""
+
     def checkout(
         self,
         *,

@@ -125,6 +125,15 @@ class SandboxProcessor:
             row.save(update_fields=["refunded", "refund_keys"])
         return given
 
+    def reverse_invoice(self, invoice_id: str, *, key: str) -> None:
+        with transaction.atomic():
+            row = SandboxInvoice.objects.select_for_update().get(invoice_id=invoice_id)
+            if key not in row.refund_keys:
+                # Void, its credit counts no more: neither what it gave nor what it used.
+                row.refunded = max(ZERO, row.total - row.credit_used)
+                row.status, row.refund_keys = "void", [*row.refund_keys, key]
+                row.save(update_fields=["refunded", "status", "refund_keys"])
+
     def checkout(
         self,
         *,

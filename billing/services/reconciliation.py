@@ -151,8 +151,5 @@ def _invoices(customer: Customer, billed: list[tuple[ProcessorInvoice, str]]) ->
         if totals[key] != invoice.total:
             yield Difference(name, thing, "total", str(invoice.total), str(totals[key]))
     for row, mark in billed:
-        is_ours = mark and not mark.startswith("belongs to ")
-        if is_ours and row.id not in ours and row.status in ("paid", "open") and row.total:
-            refunded = row.status == "paid" and mark == "refunded"
-            if not refunded:
-                yield Difference(name, f"invoice {row.id}", "status", "unknown", f"{row.status} over {row.total}")
+        if mark == "ours" and row.id not in ours and row.status in ("paid", "open") and row.total:
+            yield Difference(name, f"invoice {row.id}", "status", "unknown", f"{row.status} over {row.total}")

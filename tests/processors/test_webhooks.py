@@ -147,7 +147,8 @@ def test_an_invoice_paid_on_its_page_does_what_waited_for_it(shop: Shop, fake: F
     fake.settle(Invoice.objects.get().processor_id)
     fake.webhooks.deliver(endpoint)
     assert shop.plans() == {"pro": "active"}
-    assert (charged(fake), shop.invoices()) == (20, [20])
+    assert charged(fake) == 20
+    assert shop.invoices() == [20]
     assert differences() == []
 
 
@@ -157,7 +158,8 @@ def test_a_completed_checkout_starts_the_plan_once(shop: Shop, fake: FakeStripe,
     fake.complete_session(Operation.objects.get().outcome["session_id"])
     fake.webhooks.deliver(endpoint, doubled=True)
     assert shop.plans() == {"pro": "active"}
-    assert (charged(fake), shop.invoices()) == (20, [20])
+    assert charged(fake) == 20
+    assert shop.invoices() == [20]
     shop.on("2027-05-02")
     assert charged(fake) == 40
     assert differences() == []

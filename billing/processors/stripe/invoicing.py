@@ -14,6 +14,7 @@ from billing.processors.stripe.money import from_minor, to_minor
 DEFAULT_TERMS_DAYS = 30
 KEY = "subledger_key"
 BELONGS_TO = "subledger_belongs_to"
+REVERSED = "subledger_reversed"
 _LINES_A_CALL = 100
 _NEEDS_CUSTOMER = frozenset(
     [
@@ -145,24 +146,14 @@ def cycle_invoice(client: Client, renewal: Renewal) -> Found | None:
     return None
 
 
-def mark_of(client: Client, found: Found) -> str:
-    """Whose an invoice is, as we marked it: "" none of ours, "ours", "refunded" (in full), or "belongs to <id>"."""
+def mark_of(found: Found) -> str:
+    """Whose an invoice is, as we marked it: "" none of ours, "ours", "reversed", or "belongs to <id>"."""
     marks = found.get("metadata") or {}
+    if REVERSED in marks:
+        return "reversed"
     if BELONGS_TO in marks:
         return f"belongs to {marks[BELONGS_TO]}"
-    if KEY not in marks and not is_cycle(found):
-        return ""
-    if found["status"] != "paid" or not found["amount_paid"]:
-        return "ours"
-    whole = client.call(client.api.v1.invoices.retrieve, found["id"], params={"expand": ["payments"]})
-    intents = [(payment.get("payment") or {}).get("payment_intent") for payment in whole["payments"]["data"]]
-    given = sum(
-        row["amount"]
-        for intent in intents
-        if intent
-        for row in client.each(client.api.v1.refunds.list, params={"payment_intent": intent})
-    )
-    return "refunded" if given >= found["amount_paid"] else "ours"
+    return "ours" if KEY in marks or is_cycle(found) else ""
 
 
 def is_cycle(found: Found) -> bool:
@@ -237,6 +228,27 @@ def refund(client: Client, invoice_id: str, amount: Decimal, *, key: str) -> Dec
             continue
         given += _refund_payment(client, intent, payment["amount_paid"] or 0, left - given, key=key)
     return from_minor(given, found["currency"])
+
+
+def reverse(client: Client, invoice_id: str, *, key: str) -> None:
+    """Undo a paid invoice: cards get back what they paid, the balance what it paid or was given."""
+    found = read(client, invoice_id)
+    currency = found["currency"]
+    paid = from_minor(found["amount_paid"], currency)
+    refund(client, invoice_id, paid, key=key)
+    moved = (found.get("ending_balance") or 0) - found["starting_balance"]
+    if moved and not _balanced(client, found, key):
+        params: Found = {"amount": -moved, "currency": currency, "metadata": {KEY: key}}
+        transactions = client.api.v1.customers.balance_transactions
+        client.call(transactions.create, found["customer"], params=params, key=f"{key}-balance")
+    params = {"metadata": {REVERSED: key}}
+    client.call(client.api.v1.invoices.update, invoice_id, params=params, key=f"{key}-mark")
+
+
+def _balanced(client: Client, found: Found, key: str) -> bool:
+    params = {"limit": 100}
+    rows = client.call(client.api.v1.customers.balance_transactions.list, found["customer"], params=params)["data"]
+    return any((row.get("metadata") or {}).get(KEY) == key for row in rows)
 
 
 def shape(found: Found, problem: Problem | None = None) -> ProcessorInvoice:

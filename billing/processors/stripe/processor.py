@@ -108,6 +108,10 @@ class StripeProcessor:
     def refund(self, invoice_id: str, amount: Decimal, *, key: str) -> Decimal:
         return invoicing.refund(self.client, invoice_id, amount, key=key)
 
+    def reverse_invoice(self, invoice_id: str, *, key: str) -> None:
+        if invoice_id:
+            invoicing.reverse(self.client, invoice_id, key=key)
+
     # -- pages --
 
     def checkout(
@@ -164,9 +168,9 @@ class StripeProcessor:
     # -- for sweeps and comparisons --
 
     def invoices_with_marks(self, customer_id: str) -> Iterator[tuple[ProcessorInvoice, str]]:
-        """All invoices of a customer with whose they are: "" none of ours, "ours", "refunded", "belongs to <id>"."""
+        """All invoices of a customer with whose they are: "" none of ours, "ours", "reversed", "belongs to <id>"."""
         for row in self.client.each(self.client.api.v1.invoices.list, params={"customer": customer_id}):
-            yield invoicing.shape(row), invoicing.mark_of(self.client, row)
+            yield invoicing.shape(row), invoicing.mark_of(row)
 
     def customer_email(self, customer_id: str) -> str:
         return customers.read(self.client, customer_id).get("email") or ""

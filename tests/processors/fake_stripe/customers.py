@@ -57,6 +57,22 @@ def delete(world: World, key: str) -> Thing:
     return {"id": key, "object": "customer", "deleted": True}
 
 
+def move_balance(world: World, key: str, params: dict[str, Any]) -> Thing:
+    """A balance transaction: above 0 the customer owes more with the next invoice."""
+    customer = world.get("customer", key)
+    customer["balance"] += params["amount"]
+    row = {
+        "customer": key,
+        "amount": params["amount"],
+        "currency": params["currency"],
+        "metadata": params.get("metadata") or {},
+        "ending_balance": customer["balance"],
+        "type": "adjustment",
+        "created": world.now(key),
+    }
+    return world.add("customer_balance_transaction", row)
+
+
 def attach_card(world: World, token: str, customer: str) -> Thing:
     """A test card becomes a payment method of its own; one that is there already is attached as it is."""
     card = new_card(world, token) if token in CARDS else world.get("payment_method", token)

@@ -306,6 +306,11 @@ def _mark(world: World, key: str, given: dict[str, Any]) -> Thing:
     return invoice
 
 
+def _balance_transactions(world: World, key: str, given: dict[str, Any]) -> Thing:
+    return _lister("customer_balance_transaction", "customer")(world, {**given, "customer": key})
+
+
+_BALANCE_SHAPES = (shapes.CustomerBalanceTransactionCreateParams, shapes.CustomerBalanceTransactionListParams)
 _ID = r"([A-Za-z0-9_-]+)"
 
 
@@ -330,6 +335,8 @@ ROUTES = [
     _retrieve(f"{_CUSTOMERS}/{_ID}", "customer", shapes.CustomerRetrieveParams),
     Route("POST", f"{_CUSTOMERS}/{_ID}", shapes.CustomerUpdateParams, customers.update),
     Route("DELETE", f"{_CUSTOMERS}/{_ID}", shapes.CustomerDeleteParams, _by_id(customers.delete)),
+    Route("POST", f"{_CUSTOMERS}/{_ID}/balance_transactions", _BALANCE_SHAPES[0], customers.move_balance),
+    Route("GET", f"{_CUSTOMERS}/{_ID}/balance_transactions", _BALANCE_SHAPES[1], _balance_transactions),
     Route("GET", _CARDS, shapes.PaymentMethodListParams, _lister("payment_method", "customer", "type")),
     _retrieve(f"{_CARDS}/{_ID}", "payment_method", shapes.PaymentMethodRetrieveParams),
     Route("POST", f"{_CARDS}/{_ID}/attach", shapes.PaymentMethodAttachParams, _attach),

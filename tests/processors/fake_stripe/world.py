@@ -15,6 +15,7 @@ _KINDS = {
     "subscription_item": "si", "invoice": "in", "line_item": "il", "invoiceitem": "ii", "payment_intent": "pi",
     "refund": "re", "checkout.session": "cs_test", "billing_portal.session": "bps", "test_helpers.test_clock": "clock",
     "event": "evt", "webhook_endpoint": "we", "setup_intent": "seti", "invoice_payment": "inpay",
+    "customer_balance_transaction": "cbtxn",
 }  # fmt: skip
 
 

@@ -1,0 +1,141 @@
+"""Every operation with every fault at every call: asked again, it ends as if nothing had gone wrong."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing.models import Operation
+from billing.services import reconciliation
+from config import clock
+from entities.models import Customer
+from tests.client import Api
+from tests.processors.fake_stripe import FakeStripe, Fault
+from tests.selling import Shop, ms
+
+type Endpoint = Callable[[bytes, str], int]
+type Act = Callable[["Buyer"], tuple[str, dict[str, Any]]]
+
+
+class Buyer:
+    """A customer of its own, so that tries don't meet."""
+
+    def __init__(self, api: Api, fake: FakeStripe, name: str) -> None:
+        self.api, self.fake, self.name = api, fake, name
+
+    def does(self, path: str, **body: Any) -> int:
+        response = self.api.send(path, {"customer_id": self.name, **body})
+        return int(response.status_code)
+
+    def opens(self, card: str | None = "success") -> None:
+        self.does("sandbox.set_clock", now=ms("2027-04-01"))
+        self.does("sandbox.set_payment_method", payment_method=card)
+        for entity in ("a", "b"):
+            self.does("entities.create", entity_id=entity, feature_id="seats")
+
+    def later(self, day: str = "2027-04-16") -> None:
+        self.does("sandbox.set_clock", now=ms(day))
+
+    def state(self) -> dict[str, Any]:
+        """What the customer sees, and what the cards were charged."""
+        shown = self.api.post("customers.get", customer_id=self.name, expand=["invoices"])
+        entities = self.api.post("entities.list", customer_id=self.name)["list"]
+        row = Customer.objects.get(external_id=self.name)
+        return {
+            "plans": sorted(
+                (plan["plan_id"], plan["entity_id"] or "", plan["status"], bool(plan["canceled_at"]), plan["past_due"])
+                for plan in shown["subscriptions"]
+            ),
+            "invoices": [(invoice["total"], invoice["status"]) for invoice in shown["invoices"]],
+            "left": sorted((key, value["remaining"], value["usage"]) for key, value in shown["balances"].items()),
+            "entities": sorted(entity["id"] for entity in entities),
+            "charged": Decimal(self.fake.paid(row.processor_id)) / 100,
+            "credit": self.fake.world.get("customer", row.processor_id)["balance"],
+        }
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was there before, and the call that goes wrong."""
+
+    name: str
+    before: Callable[[Buyer], None]
+    path: str
+    body: dict[str, Any]
+
+
+def _nothing(buyer: Buyer) -> None:
+    buyer.opens()
+
+
+def _holds(plan: str, **body: Any) -> Callable[[Buyer], None]:
+    def before(buyer: Buyer) -> None:
+        buyer.opens()
+        assert buyer.does("billing.attach", plan_id=plan, **body) == 200
+        buyer.does("balances.track", feature_id="words", value=155)
+        buyer.later()
+
+    return before
+
+
+_CANCEL = {"plan_id": "pro"}
+CASES = [
+    Case("attach the first plan", _nothing, "billing.attach", {"plan_id": "pro"}),
+    Case("attach to an entity in mid-cycle", _holds("pro"), "billing.attach", {"plan_id": "pro", "entity_id": "a"}),
+    Case("upgrade", _holds("pro"), "billing.attach", {"plan_id": "premium"}),
+    Case("downgrade at the end", _holds("premium"), "billing.attach", {"plan_id": "pro"}),
+    Case("another interval", _holds("pro"), "billing.attach", {"plan_id": "yearly"}),
+    Case("cancel at the end", _holds("pro"), "billing.update", _CANCEL | {"cancel_action": "cancel_end_of_cycle"}),
+    Case("cancel now for credit", _holds("pro"), "billing.update", _CANCEL | {"cancel_action": "cancel_immediately"}),
+    Case("add a seat", _holds("team"), "entities.create", {"entity_id": "c", "feature_id": "seats"}),
+    Case("give a seat back", _holds("team"), "entities.delete", {"entity_id": "b"}),
+    Case("renew with overage", _holds("pro"), "sandbox.set_clock", {"now": ms("2027-05-02")}),
+    Case("renew after a downgrade", _holds("premium"), "sandbox.set_clock", {"now": ms("2027-05-02")}),
+]  # fmt: skip
+# (fault, how often in a row): the SDK itself tries three times.
+FAULTS = [
+    (Fault.LOST_REPLY, 1),
+    (Fault.LOST_REPLY, 3),
+    (Fault.TIMEOUT, 3),
+    (Fault.RATE_LIMIT, 3),
+    (Fault.LOCKED, 3),
+    (Fault.SERVER_ERROR, 3),
+    (Fault.STICKY_SERVER_ERROR, 3),
+]
+
+
+@pytest.mark.parametrize(("fault", "times"), FAULTS, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_asked_again_it_ends_as_if_nothing_had_gone_wrong(
+    shop: Shop, fake: FakeStripe, endpoint: Endpoint, case: Case, fault: Fault, times: int
+) -> None:
+    control = Buyer(shop.api, fake, "control")
+    case.before(control)
+    assert control.does(case.path, **case.body) == 200
+    expected = control.state()
+    for place in range(60):
+        buyer = Buyer(shop.api, fake, f"buyer-{place}")
+        case.before(buyer)
+        fake.faults.struck.clear()
+        fake.faults.order(fault, times=times, skip=place)
+        first = buyer.does(case.path, **case.body)
+        fake.faults.clear()
+        if not fake.faults.struck:
+            assert place > 1, "no call was hit"
+            return
+        where = f"{fault} at call {place}: {fake.faults.struck[0][1]}"
+        assert first in (200, 402, 409, 503), where
+        fake.forget_keys()  # at the latest a day after
+        for _ in range(3):
+            again = buyer.does(case.path, **case.body)
+            if again < 500:
+                break
+        assert again < 500, where
+        fake.webhooks.deliver(endpoint)
+        row = Customer.objects.get(external_id=buyer.name)
+        assert not Operation.objects.filter(customer=row, status="pending").exists(), where
+        assert [str(found) for found in reconciliation.compare(row, at=clock.now())] == [], where
+        assert buyer.state() == expected, where
+    raise AssertionError("more calls than expected")
