@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from billing.templatetags.shown import quantity
 
-WIDTH, HEIGHT, FLOOR = 640, 150, 128
+WIDTH, HEIGHT, FLOOR = 640, 130, 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,10 +202,13 @@ def page(request: HttpRequest, customer: Customer) -> dict[str, Any]:
 
 
 def ways(request: HttpRequest, row: Subscription) -> list[base.Button]:
+    """What can be done with a plan that is held."""
     if row.status == Subscription.Status.SCHEDULED:
         return base.buttons(request.user, row.customer, "cancel-plan", subscription=row)
-    slug = "uncancel-plan" if row.ends_at is not None else "cancel-plan"
-    return base.buttons(request.user, row.customer, slug, subscription=row)
+    slugs = ["uncancel-plan" if row.ends_at is not None else "cancel-plan"]
+    if row.is_trialing(row.customer.now(clock.now())):
+        slugs.insert(0, "extend-trial")
+    return base.buttons(request.user, row.customer, *slugs, subscription=row)
 
 
 def _card(customer: Customer) -> str:

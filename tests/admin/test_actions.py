@@ -13,6 +13,7 @@ from billing.admin.actions.base import REGISTRY, link
 from billing.models import Balance, Hold, Invoice, LedgerEntry, Operation, SandboxCard, Subscription
 from billing.services import payments
 from entities.models import Customer, Entity
+from entities.subject import Subject
 from plans.models import Feature, Plan
 from tests.admin import stories
 from tests.admin.stories import NOVEMBER, Staff
@@ -277,3 +278,22 @@ def test_grants_that_make_no_sense_are_refused(staff: Staff, acme: Customer) -> 
     assert "expired already" in staff.post(url, status=409, **past)
     assert "Enter a number" in staff.post(url, feature=summaries.pk, amount="five", every="never")
     assert not Balance.objects.filter(item=None).exists()
+
+
+def test_a_trial_is_extended(staff: Staff) -> None:
+    globex = stories.workspaces()
+    Plan.objects.filter(slug="workspace_pro").update(trial_length=7, trial_unit="day", trial_card_required=False)
+    lab = stories.member_of(globex, "lab", "workspaces")
+    stories.attach(Subject(globex, lab), "workspace_pro")
+    row = stories.plan_of(globex, "lab")
+    assert row.trial_ends_at == NOVEMBER + timedelta(days=7)
+    assert "trial until <time" in staff.get(reverse("admin:entities_entity_change", args=[lab.pk]))
+    seen = staff.act(link("extend-trial", globex, subscription=row), days="20")
+    assert "stays free until 21 November 2026" in seen.text
+    assert stories.plan_of(globex, "lab").trial_ends_at == NOVEMBER + timedelta(days=20)
+    assert not Invoice.objects.filter(entity=lab, total__gt=0).exists()
+
+
+def test_what_is_no_trial_is_not_extended(staff: Staff, acme: Customer) -> None:
+    url = link("extend-trial", acme, subscription=stories.plan_of(acme))
+    assert "not in a trial" in staff.post(url, status=409, days="5")

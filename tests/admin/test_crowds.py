@@ -8,7 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from billing.admin.actions.base import link
-from billing.models import Invoice, Subscription
+from billing.models import Invoice, ProcessorEvent, Subscription
 from billing.services import payments
 from config import clock
 from entities.models import Entity
@@ -170,3 +170,16 @@ def test_a_limit_of_the_customer_is_set(staff: Staff) -> None:
     staff.act(link("set-limit", acme), feature=summaries, kind="usage", amount="99", window="month")
     acme.refresh_from_db()
     assert acme.billing_controls["usage_limits"][0]["limit"] == "99"
+
+
+def test_events_of_the_processor_that_failed_are_tried_again(staff: Staff, member: Any) -> None:
+    failed = ProcessorEvent.objects.create(
+        event_id="evt_1", type="invoice.paid", body="{}", status=ProcessorEvent.Status.FAILED, received_at=NOVEMBER
+    )
+    url, fields = reverse("admin:billing_processorevent_changelist"), {"action": "process_again"}
+    answer = staff.client.post(url, {**fields, "_selected_action": failed.pk}, follow=True)
+    assert "0 of 1 failed events went through" in answer.content.decode()
+    failed.refresh_from_db()
+    assert failed.attempts == 1
+    assert "Process again" in staff.get(url)
+    assert "Process again" not in member("Support").get(url)

@@ -1,17 +1,23 @@
 """Plans of customers and entities: attach or change, cancel, take a cancellation back."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.db.models import Q
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminSelectWidget,
+)
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Preview, register
+from billing.admin.actions.base import Action, Movement, Preview, register
 from billing.models import Subscription
 from billing.services import subscriptions
-from billing.services.requests import Attach, Quantity, Update
+from billing.services.requests import Attach, Customize, Quantity, Trial, Update
 from config.actor import Actor
 from config.errors import InvalidRequest
 from plans.models import Feature, ItemTerms, Plan
@@ -151,6 +157,60 @@ class UncancelPlan(Action):
         request = _update(self.target.subscription, "uncancel")
         subscriptions.update(subject=_subject(self), request=request, at=self.target.at, actor=actor)
         return f"{self.target.subscription} goes on."
+
+
+class TrialForm(forms.Form):
+    """How long."""
+
+    days = forms.IntegerField(
+        min_value=1, max_value=730, label="Days from now", widget=UnfoldAdminIntegerFieldWidget,
+        help_text="The trial ends so many days from now, whenever it was to end before.",
+    )  # fmt: skip
+
+
+@register
+class ExtendTrial(Action):
+    """A free trial that ends later, or begins."""
+
+    slug = "extend-trial"
+    title = "Extend trial"
+    verb = "Extend it"
+    permission = "can_extend_trial"
+    form_class = TrialForm
+    needs = ("subscription",)
+
+    @property
+    def heading(self) -> str:
+        """Of which plan."""
+        return f"Trial of {self.target.subscription}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """When it ends, and what is charged then."""
+        row, subject = self._row(), _subject(self)
+        shown = outcomes.preview(
+            subscriptions.preview_update(subject=subject, request=self._update(values), at=self.target.at)
+        )
+        ends = self.target.at + timedelta(days=values["days"])
+        shown.movements = [Movement("End of the trial", outcomes.date(row.trial_ends_at), outcomes.date(ends))]
+        shown.sentences = [f"{row} stays free until {outcomes.date(ends)}. What was used stays used."]
+        shown.state = _held(subject.customer.pk)
+        shown.undo = "Set the days again; a trial can be made shorter too."
+        return shown
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Set it."""
+        subscriptions.update(subject=_subject(self), request=self._update(values), at=self.target.at, actor=actor)
+        return "The trial was set."
+
+    def _row(self) -> Subscription:
+        row = self.target.subscription
+        if row is None or not row.is_trialing(self.target.at):
+            raise InvalidRequest("This plan is not in a trial.")
+        return row
+
+    def _update(self, values: dict[str, Any]) -> Update:
+        trial = Trial(length=values["days"], unit="day", card_required=self._row().trial_card_required)
+        return Update(subscription_id=self._row().public_id, customize=Customize(free_trial=trial))
 
 
 def _attach(values: dict[str, Any]) -> Attach:

@@ -1,0 +1,145 @@
+"""Balances given by hand, beside those of plans, and ended again."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.db.models import Count, Q
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
+
+from billing.admin.actions.balances import live, selection, state
+from billing.admin.actions.base import Action, Moment, Movement, Preview, register
+from billing.models import Balance
+from billing.services import grants
+from billing.services.grants import Grant
+from billing.templatetags.shown import quantity
+from config.actor import Actor
+from config.errors import InvalidRequest
+from entities.subject import Subject
+from plans.intervals import Interval, IntervalUnit
+from plans.models import QUANTITY, Feature
+
+ZERO = Decimal(0)
+NEVER = "never"
+
+
+class GrantForm(forms.Form):
+    """A balance that belongs to no plan."""
+
+    feature = forms.ModelChoiceField(Feature.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget)
+    amount = forms.DecimalField(
+        required=False, min_value=Decimal(0), **QUANTITY, widget=UnfoldAdminDecimalFieldWidget,
+        help_text="Leave it empty for a feature that is only switched on.",
+    )  # fmt: skip
+    expires_at = Moment(required=False, label="Until (UTC)", help_text="Empty: it stays until it is used up.")
+    every = forms.ChoiceField(
+        label="Refills",
+        required=False,
+        choices=[(NEVER, "Never"), *((unit, f"Every {unit.label}") for unit in IntervalUnit if unit != "one_off")],
+        widget=UnfoldAdminSelectWidget,
+    )
+
+    def __init__(self, *args: Any, subject: Subject, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["feature"]
+        held = Q(balances__customer=subject.customer, balances__entity=subject.entity, balances__ended_at=None)
+        # What is spent and held comes first: that is what is asked for.
+        features = Feature.objects.live().annotate(held=Count("balances", filter=held))
+        choice.queryset = features.order_by("-consumable", "-held", "name")
+
+
+@register
+class GrantBalance(Action):
+    """So much more, until then."""
+
+    slug = "grant"
+    title = "Grant more"
+    verb = "Grant it"
+    permission = "can_grant_balance"
+
+    def form(self, data: Any = None) -> forms.Form:
+        """Of which feature, how much, until when."""
+        return GrantForm(data, subject=self.target.subject)
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What there is, and what there will be."""
+        subject, feature = self.target.subject, values["feature"]
+        grant = _grant(values)
+        if grant.expires_at is not None and grant.expires_at <= self.target.at:
+            raise InvalidRequest("It would have expired already. Choose a time ahead.")
+        left = _left(subject, feature, self.target.at)
+        until = f" until {grant.expires_at:%-d %B %Y, %H:%M} UTC" if grant.expires_at else ""
+        if feature.type == Feature.Type.BOOLEAN:
+            return Preview([f"{feature} is switched on for {subject}{until}."], undo="End the balance on its page.")
+        if grant.included is None:
+            raise InvalidRequest("Say how much is granted.")
+        return Preview(
+            sentences=[f"{subject.entity or subject.customer} gets {quantity(grant.included)} {feature} more{until}."],
+            movements=[
+                Movement(f"{feature}, left", quantity(max(left, ZERO)), quantity(max(left, ZERO) + grant.included))
+            ],
+            undo="End the balance on its page. What was used of it by then stays used.",
+        )
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Create the balance."""
+        grants.create(subject=self.target.subject, grant=_grant(values), at=self.target.at, actor=actor, reason=reason)
+        amount = f"{quantity(values['amount'])} " if values["amount"] is not None else ""
+        return f"{amount}{values['feature']} granted."
+
+
+@register
+class EndBalance(Action):
+    """The end of a balance that was granted by hand."""
+
+    slug = "end-balance"
+    title = "End"
+    verb = "End it"
+    permission = "can_grant_balance"
+    needs = ("balance",)
+    is_dangerous = True
+
+    @property
+    def heading(self) -> str:
+        """Which balance."""
+        return f"End {self.target.balance}"
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What goes."""
+        balance = live(self)
+        if balance.item_id is not None:
+            raise InvalidRequest("This balance comes with a plan. Cancel or change the plan instead.")
+        return Preview(
+            sentences=["The balance ends; its ledger stays."],
+            movements=[Movement("Left", quantity(balance.remaining), "ended")],
+            undo="Grant as much again.",
+            state=state(balance),
+        )
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """End it."""
+        balance = live(self)
+        grants.delete(
+            subject=Subject(self.target.customer, balance.entity),
+            selection=selection(balance),
+            at=self.target.at,
+            actor=actor,
+            reason=reason,
+        )
+        return f"{balance} has ended."
+
+
+def _grant(values: dict[str, Any]) -> Grant:
+    every = values["every"]
+    return Grant(
+        feature=values["feature"].slug,
+        included=values["amount"],
+        expires_at=values["expires_at"],
+        reset=Interval.of(every, 1) if every not in ("", NEVER) else None,
+    )
+
+
+def _left(subject: Subject, feature: Feature, at: datetime) -> Decimal:
+    rows = Balance.objects.live(at).filter(customer=subject.customer, feature=feature, entity=subject.entity)
+    return sum((row.remaining for row in rows), ZERO)
