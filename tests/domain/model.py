@@ -50,6 +50,7 @@ class Held:
     value: int
     parts: list[tuple[Pile, int]] = field(default_factory=list)
     cleared: set[int] = field(default_factory=set)
+    orphaned: bool = False  # whoever took it has left; one who comes under the same name is another
 
 
 def boundary(anchor: datetime, every: str, n: int) -> datetime:
@@ -117,6 +118,8 @@ class Model:
 
     def leave(self, who: str) -> None:
         self.people.remove(who)
+        for lock in self.locks.values():
+            lock.orphaned = lock.orphaned or lock.who == who
         for pile in self.piles:
             if pile.holder == who:
                 pile.gone = True
@@ -299,9 +302,9 @@ class Model:
                 # It had been used when its pile went: it stays so there, and comes back elsewhere.
                 pile.used += cost
                 homeless += 1
-            else:
+            elif not lock.orphaned:
                 self.count(lock.who, lock.feature, -1)
-        if lock.who is not None and lock.who not in self.people:
+        if lock.orphaned:
             return
         self.give_back(lock.who, lock.feature, homeless)
         if final > kept:
