@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.urls import reverse
 
 from billing.admin import journal
 from billing.admin.actions.base import REGISTRY, link
 from billing.models import Balance, Hold, Invoice, LedgerEntry, Operation, SandboxCard, Subscription
 from billing.services import payments
+from config import clock
 from entities.models import Customer, Entity
 from entities.subject import Subject
 from plans.models import Feature, Plan
@@ -297,3 +299,23 @@ def test_a_trial_is_extended(staff: Staff) -> None:
 def test_what_is_no_trial_is_not_extended(staff: Staff, acme: Customer) -> None:
     url = link("extend-trial", acme, subscription=stories.plan_of(acme))
     assert "not in a trial" in staff.post(url, status=409, days="5")
+
+
+def test_what_is_dangerous_asks_for_the_password_when_the_login_is_old(staff: Staff, acme: Customer) -> None:
+    User.objects.update(last_login=clock.now() - timedelta(hours=2))
+    url = link("remove-seat", acme, entity=stories.entity(acme, "bob"))
+    seen = staff.preview(url)
+    assert "Your password, once more" in seen.text
+    fields: dict[str, Any] = {"confirm": "1", "reason": "He left", "fingerprint": seen.fingerprint}
+    assert "This field is required" in staff.post(url, **fields)
+    assert "not your password" in staff.post(url, **fields, password="guess")
+    assert Entity.objects.get(external_id="bob").deleted_at is None
+    staff.post(url, status=302, **fields, password="secret")
+    assert Entity.objects.get(external_id="bob").deleted_at is not None
+    again = link("cancel-plan", acme, subscription=stories.plan_of(acme))
+    assert "Your password" not in staff.preview(again, when="cancel_immediately").text
+
+
+def test_what_is_harmless_never_asks_for_the_password(staff: Staff, acme: Customer) -> None:
+    User.objects.update(last_login=clock.now() - timedelta(hours=2))
+    assert "Your password" not in staff.preview(link("refill", acme, balance=stories.balance(acme, "alice"))).text

@@ -1,17 +1,19 @@
 """The one page behind all actions: questions, then what will happen, then the reason and the doing of it."""
 
 import secrets
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.views import View
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from billing.admin import journal
 from billing.admin.actions.base import REGISTRY, ROWS, Action, Preview, Target, allowed
@@ -25,6 +27,11 @@ MOVED = "Things have moved since you looked. Below is what would happen now; not
 BUSY = "Another change of this customer is still under way. Wait a moment and try again; nothing was done."
 
 
+# How long a member of staff is known to be sitting there, after a login or a password asked for again.
+RECENT = timedelta(minutes=15)
+CONFIRMED = "confirmed_at"
+
+
 class ReasonForm(forms.Form):
     """Why it is done."""
 
@@ -33,6 +40,43 @@ class ReasonForm(forms.Form):
         label="Why?",
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "For the next person who wonders"}),
     )
+
+
+class GuardedReasonForm(ReasonForm):
+    """The same, and the password once more."""
+
+    password = forms.CharField(
+        label="Your password, once more",
+        help_text="This can't be taken back as it was, and you logged in a while ago.",
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_password(self) -> str:
+        """It has to be theirs."""
+        password: str = self.cleaned_data["password"]
+        if not self.user.check_password(password):
+            raise forms.ValidationError("That is not your password.")
+        return password
+
+
+def reason_form(request: HttpRequest, action: Action, data: Any = None) -> ReasonForm:
+    """Asks for the reason; where it is dangerous and the login is old, for the password too."""
+    user = request.user
+    if not action.is_dangerous or not isinstance(user, User) or is_fresh(request, user):
+        return ReasonForm(data)
+    return GuardedReasonForm(data, user=user)
+
+
+def is_fresh(request: HttpRequest, user: User) -> bool:
+    """Has this member of staff shown lately that it is them?"""
+    since = clock.now() - RECENT
+    told = request.session.get(CONFIRMED)
+    confirmed = datetime.fromisoformat(told) if told else None
+    return any(at is not None and at > since for at in (user.last_login, confirmed))
 
 
 class Act(View):
@@ -56,9 +100,11 @@ class Act(View):
             return self._page(request, action, form)
         if "confirm" not in request.POST:
             return self._previewed(request, action, form, values=form.cleaned_data)
-        reason = ReasonForm(request.POST)
+        reason = reason_form(request, action, request.POST)
         if not reason.is_valid():
             return self._previewed(request, action, form, values=form.cleaned_data, reason=reason)
+        if isinstance(reason, GuardedReasonForm):
+            request.session[CONFIRMED] = clock.now().isoformat()
         return self._confirmed(request, action, form, reason)
 
     def _confirmed(self, request: HttpRequest, action: Action, form: forms.Form, reason: ReasonForm) -> HttpResponse:
@@ -116,7 +162,7 @@ class Act(View):
             "form": form,
             "preview": preview,
             "fingerprint": preview.fingerprint() if preview else "",
-            "reason": reason or ReasonForm(),
+            "reason": reason or reason_form(request, action),
             "refusal": refusal,
         }
         status = 409 if refusal else 200
