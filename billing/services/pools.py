@@ -56,7 +56,7 @@ def wanted(
     items: Iterable[SubscriptionItem], quantities: Sequence[LicenseQuantity]
 ) -> Iterator[tuple[SubscriptionItem, Decimal]]:
     """Each pool that a quantity is asked for, with that quantity, never below what is included or assigned."""
-    pools = {item.license_plan.slug: item for item in items if item.license_plan is not None}
+    pools = _by_plan(items)
     if len({quantity.plan for quantity in quantities}) < len(quantities):
         raise InvalidInput("license_quantities names a licence twice. Keep one.")
     assigned = _assigned(pools[quantity.plan] for quantity in quantities if quantity.plan in pools)
@@ -80,20 +80,21 @@ def check_assigned(new: Iterable[SubscriptionItem], held: Iterable[SubscriptionI
 
     A licence that another plan does not offer ends with the plan; where only the terms change (`is_same`) it may not.
     """
-    offered = {item.license_plan.slug: item for item in new if item.license_plan is not None}
-    pools = [item for item in held if item.license_plan is not None]
-    assigned = _assigned(pools)
-    for pool in pools:
-        if pool.license_plan is None or pool.pk not in assigned:
-            continue
-        item = offered.get(pool.license_plan.slug)
+    offered, pools = _by_plan(new), _by_plan(held)
+    assigned = _assigned(pools.values())
+    for slug, pool in pools.items():
+        item = offered.get(slug)
         size = 0 if item is None else max(item.included, item.quantity)
-        if (item is not None or is_same) and size < assigned[pool.pk]:
-            raise LicensesInUse(pool.license_plan.slug, assigned[pool.pk], int(size))
+        if (item is not None or is_same) and size < assigned.get(pool.pk, 0):
+            raise LicensesInUse(slug, assigned[pool.pk], int(size))
+
+
+def _by_plan(items: Iterable[SubscriptionItem]) -> dict[str, SubscriptionItem]:
+    return {item.license_plan.slug: item for item in items if item.license_plan is not None}
 
 
 def _assigned(pools: Iterable[SubscriptionItem]) -> dict[int, int]:
-    keys = [item.pk for item in pools if item.pk is not None]
+    keys = [item.pk for item in pools if not item._state.adding]
     if not keys:
         return {}
     rows = Subscription.objects.live().filter(license_item__in=keys).values_list("license_item")
