@@ -20,13 +20,13 @@ class IntervalUnit(models.TextChoices):
     YEAR = "year", "year"
 
 
-_SPANS = {
+SPANS = {
     IntervalUnit.MINUTE: timedelta(minutes=1),
     IntervalUnit.HOUR: timedelta(hours=1),
     IntervalUnit.DAY: timedelta(days=1),
     IntervalUnit.WEEK: timedelta(weeks=1),
 }
-_MONTHS = {IntervalUnit.MONTH: 1, IntervalUnit.QUARTER: 3, IntervalUnit.SEMI_ANNUAL: 6, IntervalUnit.YEAR: 12}
+MONTHS = {IntervalUnit.MONTH: 1, IntervalUnit.QUARTER: 3, IntervalUnit.SEMI_ANNUAL: 6, IntervalUnit.YEAR: 12}
 _DAYS_A_MONTH = Decimal(30)
 
 
@@ -47,11 +47,11 @@ class Interval:
     @property
     def months(self) -> Decimal:
         """Length in months, for comparing prices and lengths; a week is a quarter of a month (spec billing 2.2)."""
-        if self.unit in _MONTHS:
-            return Decimal(_MONTHS[self.unit] * self.count)
+        if self.unit in MONTHS:
+            return Decimal(MONTHS[self.unit] * self.count)
         if self.unit == IntervalUnit.WEEK:
             return Decimal(self.count) / 4
-        return Decimal(_SPANS[self.unit] // timedelta(minutes=1) * self.count) / (_DAYS_A_MONTH * 24 * 60)
+        return Decimal(SPANS[self.unit] // timedelta(minutes=1) * self.count) / (_DAYS_A_MONTH * 24 * 60)
 
 
 def boundary(anchor: datetime, interval: Interval, n: int) -> datetime:
@@ -60,9 +60,9 @@ def boundary(anchor: datetime, interval: Interval, n: int) -> datetime:
     Counted from the anchor every time, never from the boundary before, so month ends do not drift (decisions 8).
     """
     anchor = anchor.astimezone(UTC)
-    if interval.unit in _SPANS:
-        return anchor + _SPANS[interval.unit] * interval.count * n
-    return _add_months(anchor, _MONTHS[interval.unit] * interval.count * n)
+    if interval.unit in SPANS:
+        return anchor + SPANS[interval.unit] * interval.count * n
+    return _add_months(anchor, MONTHS[interval.unit] * interval.count * n)
 
 
 def next_boundary(anchor: datetime, interval: Interval, at: datetime) -> datetime:
@@ -78,9 +78,9 @@ def period_around(anchor: datetime, interval: Interval, at: datetime) -> tuple[d
 
 def _periods_until(anchor: datetime, interval: Interval, at: datetime) -> int:
     """The greatest n whose boundary is not after `at`."""
-    if interval.unit in _SPANS:
-        return (at - anchor) // (_SPANS[interval.unit] * interval.count)
-    months = _MONTHS[interval.unit] * interval.count
+    if interval.unit in SPANS:
+        return (at - anchor) // (SPANS[interval.unit] * interval.count)
+    months = MONTHS[interval.unit] * interval.count
     anchor, at = anchor.astimezone(UTC), at.astimezone(UTC)
     n = ((at.year - anchor.year) * 12 + at.month - anchor.month) // months
     # Within the month of the boundary the day and the time decide.

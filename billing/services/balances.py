@@ -116,22 +116,47 @@ def track(usage: Usage, *, wall: datetime, actor: Actor, seats_are_paid: bool = 
     plain_one = None if seats_are_paid else _track_plainly(usage, wall=wall, actor=actor)
     if plain_one is not None:
         return plain_one
+    if usage.entity_id is None and usage.value > 0:
+        with transaction.atomic():
+            found = sources.lock(
+                customer_id=usage.customer_id, entity_id=None, feature=usage.feature, wall=wall, only_first=True
+            )
+            if _first_suffice(found, usage.value):
+                return _deduct(found, usage, wall=wall, actor=actor, seats_are_paid=seats_are_paid)
+            # The locks are given up, or taking all in the order of their ids could end in a deadlock.
+            transaction.set_rollback(True)
     with transaction.atomic():
-        found = _lock(usage, wall)
-        at = _moment(usage, found.scope.at)
-        result = posting.spread(found, usage.value, behavior=usage.behavior, properties=usage.properties)
-        if usage.behavior is OverageBehavior.REJECT and not result.complete:
-            raise InsufficientBalance(usage.feature, usage.value)
-        event_id, paid = posting.post(
-            found,
-            result,
-            Posting(
-                usage.value, at, properties=usage.properties, event_name=usage.event_name, seats_are_paid=seats_are_paid
-            ),
-            wall=wall,
-            actor=actor,
-        )
-        return Tracked(usage.value, _as_read(found, usage, wall), paid, event_id)
+        return _deduct(_lock(usage, wall), usage, wall=wall, actor=actor, seats_are_paid=seats_are_paid)
+
+
+def _deduct(found: Sources, usage: Usage, *, wall: datetime, actor: Actor, seats_are_paid: bool) -> Tracked:
+    """Spread the usage over balances that are locked, and post it."""
+    at = _moment(usage, found.scope.at)
+    result = posting.spread(found, usage.value, behavior=usage.behavior, properties=usage.properties)
+    if usage.behavior is OverageBehavior.REJECT and not result.complete:
+        raise InsufficientBalance(usage.feature, usage.value)
+    event_id, paid = posting.post(
+        found,
+        result,
+        Posting(
+            usage.value, at, properties=usage.properties, event_name=usage.event_name, seats_are_paid=seats_are_paid
+        ),
+        wall=wall,
+        actor=actor,
+    )
+    return Tracked(usage.value, _as_read(found, usage, wall), paid, event_id)
+
+
+def _first_suffice(found: Sources, value: Decimal) -> bool:
+    """Whether the rules would come to the same with all balances locked as with the first that pay: these have enough
+    left, and no control, credit system, hold or reset has a say."""
+    scope = found.scope
+    if scope.customer_controls or scope.plan_controls or len(found.features) > 1 or found.due():
+        return False
+    if any(row.held for row in found.rows):
+        return False
+    left = sum((max(row.left, ZERO) for row in found.rows), ZERO)
+    return bool(found.rows) and (left >= value or any(row.unlimited for row in found.rows))
 
 
 def _track_plainly(usage: Usage, *, wall: datetime, actor: Actor) -> Tracked | None:

@@ -101,6 +101,13 @@ _OF_CUSTOMER = compact(
 )
 
 
+# Subject and feature that were not plain, and how many tracks of theirs go the general way before the next try.
+_Key = tuple[str, str | None, str]
+_declined: dict[_Key, int] = {}
+_MOST_DECLINED = 10_000
+_TRIES_SPARED = 15
+
+
 def track(
     *,
     customer_id: str,
@@ -114,7 +121,8 @@ def track(
     actor: Actor,
 ) -> tuple[Sources, int] | None:
     """Carry out a track if it is plain: the one balance after it, and the event's id. None: nothing was done."""
-    if value <= 0:
+    key = (customer_id, entity_id, feature)
+    if value <= 0 or _is_hopeless(key):
         return None
     found = prepared.rows(
         _OF_ENTITY if entity_id else _OF_CUSTOMER,
@@ -132,4 +140,22 @@ def track(
             "kind": LedgerEntry.Kind.USAGE.value,
         },
     )
-    return (sources.from_rows([found[0][:-1]]), found[0][-1]) if found else None
+    if not found:
+        _remember(key)
+        return None
+    _declined.pop(key, None)
+    return sources.from_rows([found[0][:-1]]), found[0][-1]
+
+
+def _is_hopeless(key: _Key) -> bool:
+    """Whether it is not worth trying: who was not plain a moment ago seldom is now. Tried again now and then."""
+    left = _declined.get(key, 0)
+    if left:
+        _declined[key] = left - 1
+    return left > 0
+
+
+def _remember(key: _Key) -> None:
+    if len(_declined) >= _MOST_DECLINED:
+        _declined.clear()
+    _declined[key] = _TRIES_SPARED

@@ -5,50 +5,69 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from billing import refill
 from billing.models import Balance, HoldPart, Overage
-from billing.services import ledger
+from billing.services import ledger, plain_resets
 from config.actor import Actor
 
 ZERO = Decimal(0)
 Kind = ledger.Kind
 
 
+def sweep(*, at: datetime, actor: Actor, limit: int) -> int:
+    """Refill up to `limit` balances whose reset is due at `at`, of all customers in wall time; returns how many.
+
+    Several sweeps may run side by side, and any may be killed: rows that somebody else holds are left for later, and
+    waited for when there are no others.
+    """
+    return _sweep(at=at, actor=actor, limit=limit, wait=False) or _sweep(at=at, actor=actor, limit=limit, wait=True)
+
+
+def _sweep(*, at: datetime, actor: Actor, limit: int, wait: bool) -> int:
+    done = plain_resets.sweep(at=at, actor=actor, limit=limit, wait=wait)
+    if done == limit:
+        return done
+    others = _due(at).filter(customer__clock_at=None)
+    locked = others.select_for_update(of=("self",), no_key=True, skip_locked=not wait)
+    return done + _reset_first(locked, at=at, actor=actor, limit=limit - done)
+
+
 def reset_due(
     *,
     at: datetime,
     actor: Actor,
-    customer_pk: int | None = None,
+    customer_pk: int,
     balance_pks: Sequence[int] | None = None,
-    only: Q | None = None,
     limit: int = 1000,
-    skip_locked: bool = False,
 ) -> int:
-    """Refill balances whose reset is due at `at`, at most `limit` of them; returns how many.
+    """Refill a customer's balances (or only these) whose reset is due at `at`, at most `limit`; returns how many.
 
     Each is refilled once however many boundaries it missed, on the grid of its anchor, and an entry tells (unique per
-    balance and boundary, so two sweeps can't do it twice). What was overdrawn on a sold feature is put aside as
-    Overage for the renewal to bill. With `skip_locked` rows that somebody else holds are left to them.
+    balance and boundary, so it can't be done twice). What was overdrawn on a sold feature is put aside as Overage for
+    the renewal to bill.
     """
     with transaction.atomic():
-        rows = (
-            Balance.objects.due(at)
-            # A plan that ends at the boundary is not refilled by it.
-            .filter(
-                Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
-            )
-            .select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
-            .order_by("pk")
-        )
-        if customer_pk is not None:
-            rows = rows.filter(customer_id=customer_pk)
+        done = plain_resets.reset(at=at, actor=actor, limit=limit, customer_pk=customer_pk, balance_pks=balance_pks)
+        if done == limit or (balance_pks is not None and done == len(balance_pks)):
+            return done
+        others = _due(at).filter(customer_id=customer_pk).select_for_update(of=("self",), no_key=True)
         if balance_pks is not None:
-            rows = rows.filter(pk__in=balance_pks)
-        if only is not None:
-            rows = rows.filter(only)
-        due = list(rows[:limit])
+            others = others.filter(pk__in=balance_pks)
+        return done + _reset_first(others, at=at, actor=actor, limit=limit - done)
+
+
+def _due(at: datetime) -> QuerySet[Balance]:
+    """What is due; a plan that ends at the boundary is not refilled by it."""
+    return Balance.objects.due(at).filter(
+        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
+    )
+
+
+def _reset_first(rows: QuerySet[Balance], *, at: datetime, actor: Actor, limit: int) -> int:
+    with transaction.atomic():
+        due = list(rows.order_by("pk")[:limit])
         over = [balance for balance in due if _is_over(balance)]
         end_expired(over, at=at, actor=actor)
         live = [balance for balance in due if not _is_over(balance)]

@@ -215,9 +215,13 @@ def compact(statement: str) -> str:
     return " ".join(statement.split())
 
 
+# Only where all slices are of one kind: then the order of their entities is the order in which they pay.
 _FIRST_SLICES = f"""
       SELECT b.id FROM entities_entity n
       JOIN billing_balance b ON b.entity_id = n.id AND b.feature_id = f.id AND b.level = 'slice' AND {_LIVE}
       WHERE n.customer_id = c.id AND n.deleted_at IS NULL
         AND (b.granted > b.usage + b.held + b.expired OR b.unlimited OR b.held > 0 OR b.next_reset_at <= {NOW})
-      ORDER BY n.id LIMIT {{most}}"""
+        AND 1 = (SELECT count(DISTINCT (t.item_id, t.is_rollover, t.expires_at, t.unlimited, t.allows_overage))
+          FROM billing_balancetally t
+          WHERE t.customer_id = c.id AND t.feature_id = f.id AND t.level = 'slice')
+      ORDER BY n.id, b.id LIMIT {{most}}"""

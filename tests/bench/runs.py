@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, parts: list[str]) -> None:
         if "requests" in parts or "growth" in parts:
             _over_http(options, parts)
         if "resets" in parts:
-            resets.run(rows=20_000 if options.quick else 100_000, rounds=options.rounds)
+            resets.run(dsn(), rows=20_000 if options.quick else 100_000, rounds=options.rounds)
     finally:
         connection.close()
         if settings.IS_EMBEDDED:

@@ -26,6 +26,13 @@ NOW = datetime(2026, 4, 10, 12, tzinfo=UTC)
 EARLIER, LATER = NOW - timedelta(days=1), NOW + timedelta(days=1)
 ACTOR = Actor("key:test", "request-1")
 
+
+@pytest.fixture(autouse=True)
+def _nothing_declined() -> None:
+    """Each case is tried, whatever the one before was."""
+    plain._declined.clear()
+
+
 small = st.decimals(0, 9, places=1)
 rarely = st.sampled_from([False, False, False, True])
 some_time = st.sampled_from([None, None, LATER, LATER, EARLIER])
@@ -86,6 +93,7 @@ usages = st.builds(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(situation=situations, usage=usages)
 def test_the_one_statement_does_what_the_rules_do(situation: dict[str, Any], usage: Usage) -> None:
+    plain._declined.clear()
     with transaction.atomic():
         build(situation)
         by_statement = outcome(usage)

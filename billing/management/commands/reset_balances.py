@@ -3,7 +3,6 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import Q
 
 from billing.models import Balance
 from billing.services import resets
@@ -22,7 +21,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--at", help="as if it were then: an instant like 2026-05-01T00:00:00+00:00")
         parser.add_argument("--dry-run", action="store_true", help="say how many are due and change nothing")
-        parser.add_argument("--batch", type=int, default=1000, help="balances per transaction")
+        parser.add_argument("--batch", type=int, default=5000, help="balances per transaction")
 
     def handle(self, *args: Any, **options: Any) -> None:
         at = _instant(options["at"]) if options["at"] else clock.now()
@@ -31,13 +30,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{due} balances are due at {at.isoformat()}.")
             return
         total = 0
-        while done := resets.reset_due(
-            at=at,
-            actor=Actor("reset_balances"),
-            only=Q(customer__clock_at=None),
-            limit=options["batch"],
-            skip_locked=True,
-        ):
+        while done := resets.sweep(at=at, actor=Actor("reset_balances"), limit=options["batch"]):
             total += done
             if total % 10_000 < done:
                 self.stdout.write(f"{total} balances reset …")
