@@ -33,8 +33,18 @@ def track(usages: Sequence[Usage], *, wall: datetime, actor: Actor) -> list[Trac
     try:
         return balances.track_event(usages, wall=wall, actor=actor)
     except SeatsAreBilled as due:
+        _expect_no_transaction()
         with seats.billed(due, wall=wall, actor=actor):
             return balances.track_event(usages, wall=wall, actor=actor, seats_are_paid=True)
+
+
+def _expect_no_transaction() -> None:
+    """The processor is not waited for with rows locked."""
+    try:
+        with transaction.atomic(durable=True):
+            pass
+    except RuntimeError as inside:
+        raise idempotency.NeedsSteps from inside
 
 
 def track_batch(items: Sequence[Item], *, caller: Caller, wall: datetime, actor: Actor) -> None:
@@ -51,6 +61,10 @@ def track_batch(items: Sequence[Item], *, caller: Caller, wall: datetime, actor:
                 if problem.status in _WRONG:
                     raise InvalidInput(f"Item {position}: {problem.message}") from problem
                 raise
+            except idempotency.NeedsSteps as problem:
+                raise InvalidInput(
+                    f"Item {position}: seats that are invoiced when they change can't be in a batch. Track them alone."
+                ) from problem
 
 
 def _track_item(item: Item, *, caller: Caller, wall: datetime, actor: Actor) -> None:

@@ -73,6 +73,10 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(b"\n".join((method.encode(), path.encode(), body))).digest()
 
 
+class NeedsSteps(Exception):
+    """Raised by work that turns out to speak to the outside: it is begun again without a transaction around it."""
+
+
 def once(
     *,
     key: str,
@@ -87,8 +91,12 @@ def once(
     `request_id` is the fingerprint. An error or an answer of 400 and above frees the key. Raises KeyReused and
     InProgress. `named_version`: the client named an API version, and such clients expect a 409 with the answer inside.
     """
-    run = _in_steps if leased else _in_one_transaction
-    return run(key, caller, request_id, work, named_version)
+    if not leased:
+        try:
+            return _in_one_transaction(key, caller, request_id, work, named_version)
+        except NeedsSteps:
+            pass  # rolled back, the key as well
+    return _in_steps(key, caller, request_id, work, named_version)
 
 
 def prune(*, at: datetime) -> int:
