@@ -107,7 +107,42 @@ WHERE b.id > %s AND b.id <= %s AND b.ended_at IS NULL AND b.usage <> s.assigned
 ORDER BY b.id
 """
 
-LEDGER, HOLDS, SEATS, LICENSES = "ledger", "holds", "seats", "licenses"
+# What the tallies of the entities' balances say beside what these balances hold, by kind; both in one snapshot.
+_KIND = "customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited, allows_overage, max_overage"
+_SUMS = ("count", "prepaid", "granted", "usage", "held", "expired", "remaining")
+_BESIDE = f"""
+SELECT {_KIND}, {", ".join(f"sum(shown_{name}) AS shown_{name}, sum({name}) AS {name}" for name in _SUMS)}
+FROM (
+  SELECT customer_id, feature_id, level, CASE WHEN level = 'slice' THEN item_id END AS item_id,
+    rolled_over_from_id IS NOT NULL AS is_rollover, expires_at, unlimited, allows_overage, max_overage,
+    1 AS count, prepaid, granted, usage, held, expired, greatest(granted - usage - held - expired, 0) AS remaining,
+    {", ".join(f"0 AS shown_{name}" for name in _SUMS)}
+  FROM billing_balance WHERE level <> 'pool' AND ended_at IS NULL {{only}}
+  UNION ALL
+  SELECT {_KIND}, {", ".join(f"0 AS {name}" for name in _SUMS)}, {", ".join(_SUMS)}
+  FROM billing_balancetally WHERE true {{only}}
+) AS both_sides
+GROUP BY {_KIND}
+HAVING ({", ".join(f"sum(shown_{name})" for name in _SUMS)}) <> ({", ".join(f"sum({name})" for name in _SUMS)})
+"""
+_TALLIES = f"""
+SELECT (SELECT min(b.id) FROM billing_balance b WHERE b.customer_id = d.customer_id AND b.feature_id = d.feature_id),
+  c.external_id, f.slug, n.number, n.shown, n.expected
+FROM ({_BESIDE.format(only="")}) d
+JOIN entities_customer c ON c.id = d.customer_id
+JOIN plans_feature f ON f.id = d.feature_id
+CROSS JOIN LATERAL (VALUES {", ".join(f"('{name}', d.shown_{name}, d.{name})" for name in _SUMS)})
+  AS n(number, shown, expected)
+WHERE n.shown <> n.expected
+ORDER BY 1, n.number
+"""
+_RECOUNT = f"""
+INSERT INTO billing_balancetally ({_KIND}, {", ".join(_SUMS)})
+SELECT {_KIND}, {", ".join(f"{name} - shown_{name}" for name in _SUMS)}
+FROM ({_BESIDE.format(only="AND customer_id = %(customer)s AND feature_id = %(feature)s")}) d
+"""
+
+LEDGER, HOLDS, SEATS, LICENSES, TALLIES = "ledger", "holds", "seats", "licenses", "tallies"
 _PROOFS = {LEDGER: _LEDGER, HOLDS: _HOLDS, SEATS: _SEATS, LICENSES: _LICENSES}
 
 
@@ -119,17 +154,25 @@ def prove(*, batch: int = BATCH) -> Iterator[Progress]:
         until = min(done + batch, last)
         yield Progress(until, last, [d for kind in _PROOFS for d in _disagreements(kind, done, until)])
         done = until
+    with connection.cursor() as cursor:
+        cursor.execute(_TALLIES)
+        yield Progress(last, last, [Disagreement(TALLIES, *row) for row in cursor.fetchall()])
 
 
 def repair(disagreement: Disagreement, *, actor: Actor) -> None:
     """Bring one number back into agreement by adding an entry; nothing is ever edited or removed.
 
     Where row and entries disagree, the row is what was shown and acted on: an entry explains the difference. Where a
-    hold or a seat count is off, an entry moves the row to what it should be.
+    hold or a seat count is off, an entry moves the row to what it should be. Tallies are no books but sums of balances:
+    a summand makes up what they lack.
     """
     with transaction.atomic():
         rows = Balance.objects.select_related("customer").select_for_update(of=("self",))
         balance = rows.get(pk=disagreement.balance_id)
+        if disagreement.kind == TALLIES:
+            with connection.cursor() as cursor:
+                cursor.execute(_RECOUNT, {"customer": balance.customer_id, "feature": balance.feature_id})
+            return
         at = balance.customer.clock_at or balance.created_at
         difference = disagreement.expected - disagreement.shown
         if disagreement.kind == LEDGER:

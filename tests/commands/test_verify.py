@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
-from billing.models import Balance, HoldPart, LedgerEntry
+from billing.models import Balance, BalanceTally, HoldPart, LedgerEntry
 from tests.builders import Account, item
 
 
@@ -73,6 +73,17 @@ def test_a_seat_too_many_is_found_and_taken_back(busy: Account) -> None:
     call_command("repair", "--yes", stdout=StringIO())
     assert verify()[0] == 0
     assert busy.balance("seats")["usage"] == seats.usage
+
+
+def test_a_sum_over_entities_that_went_astray_is_found_and_made_up(busy: Account) -> None:
+    busy.grant("messages", 9, to="bob")
+    assert busy.numbers() == (509, 479, 30)
+    BalanceTally.objects.filter(level="own").delete()
+    assert busy.numbers() == (500, 470, 30)
+    code, said = verify()
+    assert (code, "tallies: " in said, "shows remaining 0, should be 9" in said) == (1, True, True)
+    call_command("repair", "--yes", stdout=StringIO())
+    assert (verify()[0], busy.numbers()) == (0, (509, 479, 30))
 
 
 def test_repair_asks_before_it_adds_anything(busy: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ class Command(BaseCommand):
         disagreements = 0
         for progress in audit.prove():
             if sys.stderr.isatty():
-                self.stderr.write(f"\r{progress.done * 100 // progress.last:3d} %", ending="")
+                self.stderr.write(f"\r{progress.done * 100 // max(progress.last, 1):3d} %", ending="")
             for found in progress.found:
                 disagreements += 1
                 self.stdout.write(str(found))
