@@ -130,6 +130,43 @@ class LicensesInUse(DomainError):
         )
 
 
+class RewardNotFound(DomainError):
+    code, status = "reward_not_found", 404
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(f"{wanted} not found. Create it with rewards.create; see rewards.list for what there is.")
+
+
+class RewardExists(DomainError):
+    code, status = "duplicate_reward_id", 409
+
+    def __init__(self, reward_id: str) -> None:
+        super().__init__(f"A reward with the id {reward_id} already exists. Change it with rewards.update.")
+
+
+class CodeTaken(DomainError):
+    code, status = "promo_code_already_exists", 409
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"Promotion code {code} stands for another reward. Choose another code.")
+
+
+class CodeRefused(DomainError):
+    """`why` completes the sentence that starts with the code."""
+
+    code, status = "invalid_promo_code", 400
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(f"Promotion code {code} {why}. Leave it out.")
+
+
+class RewardRedeemed(DomainError):
+    code, status = "reward_already_redeemed", 409
+
+    def __init__(self, reward_id: str) -> None:
+        super().__init__(f"This customer has {reward_id} already.")
+
+
 class NothingToPay(DomainError):
     code, status = "nothing_to_pay", 400
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from billing import proration
-from billing.models import Overage, Subscription, SubscriptionItem, VacatedSeat
+from billing.models import Discount, Overage, Subscription, SubscriptionItem, VacatedSeat
 from billing.proration import Holding, Line
 
 
@@ -92,6 +92,8 @@ class Outcome:
     cycles: list[NewCycle] = field(default_factory=list)
     vacated: list[VacatedSeat] = field(default_factory=list)  # closed by this renewal
     waived: list[Overage] = field(default_factory=list)
+    given: list[Discount] = field(default_factory=list)  # new, unsaved ones
+    spent: list[Discount] = field(default_factory=list)  # used up by the lines, or taken away
     customer_anchor: datetime | None = None
     leaves_invoice: bool = False  # even when there is nothing to pay
     refund: Decimal | None = None
@@ -102,4 +104,5 @@ class Outcome:
 
     @property
     def total(self) -> Decimal:
+        """What there is to pay, discounts taken off."""
         return proration.total(self.lines)

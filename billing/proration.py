@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.models import InvoiceLine, Overage, PendingLine, Subscription, SubscriptionItem
+from billing.models import Discount, InvoiceLine, Overage, PendingLine, Subscription, SubscriptionItem
 from plans import pricing
 from plans.intervals import Interval, period_around
 
 ZERO = Decimal(0)
+ONE = Decimal(1)
 Kind = InvoiceLine.Kind
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -46,11 +47,16 @@ class Line:
     period: Period | None = None
     pending: PendingLine | None = None  # the waiting line that this one bills
     overages: tuple[Overage, ...] = ()  # what was put aside and is billed by this line
+    lowers: InvoiceLine.Kind | None = None  # of a discount: the kind of the line above it
+    discount: Discount | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """An earlier line, charge or credit, whose period has not run out: what was paid for and is not used up yet."""
+    """An earlier line, charge or credit, whose period has not run out: what was paid for and is not used up yet.
+
+    A discount has the kind of the line that it lowers.
+    """
 
     kind: str
     item_id: int | None
@@ -58,6 +64,7 @@ class Covered:
     period: Period
     display_name: str
     description: str
+    is_discount: bool = False
 
 
 @dataclass(slots=True)
@@ -247,18 +254,21 @@ def change_line(
 ) -> Line:
     """The line of a changed quantity: the difference of two prices of one item, for the rest of the cycle or `whole`.
 
-    `before` and `after` are units in all, the included ones counted.
+    `before` and `after` are units in all, the included ones counted. What is given back of a price that was lowered by
+    discounts is lowered as much.
     """
     interval = item.billed_every
     terms = rate(item)
+    kind = Kind.PREPAID if item.is_prepaid else Kind.SEATS
     difference = terms.price_of(after) - terms.price_of(before)
+    if difference < 0:
+        difference *= _part_charged(holding, item, kind, at)
     period = None
     if interval is not None:
         cycle = Period(*period_around(holding.anchor, interval, at))
         period = replace(cycle, start=at)
         if not whole:
             difference = pricing.share(difference, *cycle.rest(at))
-    kind = Kind.PREPAID if item.is_prepaid else Kind.SEATS
     quantity = abs(after - before)
     what = _what(holding.subscription, item, quantity)
     return Line(
@@ -272,6 +282,16 @@ def change_line(
         is_credit=difference < 0,
         period=period,
     )
+
+
+def _part_charged(holding: Holding, item: SubscriptionItem, kind: InvoiceLine.Kind, at: datetime) -> Decimal:
+    """How much of an item's price was charged for what is running at `at`: 1 where no discount lowered it."""
+    running = [
+        line for line in holding.covered if line.item_id == item.pk and line.kind == kind and line.period.end > at
+    ]
+    listed = sum((line.amount for line in running if line.amount > 0), ZERO)
+    lowered = sum((line.amount for line in running if line.is_discount), ZERO)
+    return (listed + lowered) / listed if listed and lowered else ONE
 
 
 def pending_lines(holding: Holding) -> list[Line]:

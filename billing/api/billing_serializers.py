@@ -10,13 +10,16 @@ from billing.services.requests import (
     Attach,
     BasePrice,
     Carry,
+    Coupon,
     Customize,
     CustomLine,
     InvoiceMode,
     LicenseChange,
     LicenseQuantity,
     MultiAttach,
+    Phase,
     Quantity,
+    Schedule,
     ScopedAttach,
     ScopedUpdate,
     Trial,
@@ -29,6 +32,7 @@ from plans.api.controls import BillingControlsField
 from plans.api.fields import CountField, ManyField, MetadataField, OneOfField, Shape, SwitchField, TextField
 from plans.api.items import BasePriceInput, ItemInput, TrialInput
 from plans.api.licenses import FilterInput, LicenseInput, LicenseQuantityInput
+from plans.intervals import Interval, IntervalUnit, boundary
 
 MOST = 200
 URL = 2000
@@ -86,6 +90,10 @@ class DiscountInput(Shape):
     promotion_code = IdField(required=False)
 
 
+class RemovedDiscountInput(Shape):
+    reward_id = IdField()
+
+
 class TermsInput(Shape):
     """What attaching and updating have in common."""
 
@@ -99,6 +107,7 @@ class TermsInput(Shape):
     redirect_mode = OneOfField(choices=["always", "if_required", "never"], default="if_required")
     subscription_id = IdField(required=False)
     discounts = ManyField(child=DiscountInput(), most=20, required=False)
+    remove_discounts = ManyField(child=RemovedDiscountInput(), most=20, required=False)
     billing_cycle_anchor = AnchorField(required=False)
     no_billing_changes = SwitchField(default=False)
     carry_over_usages = CarryInput(required=False)
@@ -182,13 +191,43 @@ class MultiAttachInput(SubjectInput):
     enable_plan_immediately = SwitchField(default=False)
 
 
+class StartingAfterInput(Shape):
+    duration_type = OneOfField(choices=["month", "year"])
+    duration_count = CountField(least=1, most=120)
+
+
+class PhaseInput(Shape):
+    """When a phase starts: at an instant, or so long after the one before; the first is now unless it says."""
+
+    starts_at = AnchorField(required=False)
+    starting_after = StartingAfterInput(required=False)
+    plans = ManyField(child=OnePlanInput(), most=50)
+    billing_cycle_anchor = OneOfField(choices=["phase_start"], required=False)
+
+
+class ScheduleInput(SubjectInput):
+    """billing.create_schedule."""
+
+    phases = ManyField(child=PhaseInput(), most=50)
+    unscheduled_plans = ManyField(child=OnePlanInput(), most=50, required=False)
+    free_trial = TrialInput(required=False, allow_null=True)
+    currency = TextField(max_length=3, required=False)
+    invoice_mode = InvoiceModeInput(required=False)
+    discounts = ManyField(child=DiscountInput(), most=20, required=False)
+    success_url = TextField(max_length=URL, default="")
+    redirect_mode = OneOfField(choices=["always", "if_required", "never"], default="if_required")
+    billing_behavior = OneOfField(choices=["prorate_immediately", "none"], required=False)
+    no_billing_changes = SwitchField(default=False)
+    billing_cycle_anchor = OneOfField(choices=["now"], required=False)
+    enable_plan_immediately = SwitchField(default=False)
+
+
 class PortalInput(SubjectInput):
     return_url = TextField(max_length=URL, default="")
 
 
 def attach_request(given: dict[str, Any], at: datetime) -> Attach:
     """The attachment behind validated data; `at` is what "now" means."""
-    _refuse_discounts(given)
     custom = given.get("custom_line_items")
     return Attach(
         plan=given["plan_id"],
@@ -214,6 +253,7 @@ def attach_request(given: dict[str, Any], at: datetime) -> Attach:
         currency=given.get("currency"),
         remove_plans=given.get("remove_plan_ids", []),
         fingerprint=given.get("fingerprint", ""),
+        **_discounts(given),
     )
 
 
@@ -230,6 +270,58 @@ def multi_attach_request(given: dict[str, Any], subject: Subject, at: datetime) 
             for plan in given["plans"]
         ]
     )
+
+
+def schedule_request(given: dict[str, Any], subject: Subject, at: datetime) -> Schedule:
+    """The schedule behind validated data; raises InvalidInput for phases out of order or without plans."""
+    own = ("phases", "unscheduled_plans", "customer_id", "entity_id", "billing_behavior")
+    shared = {key: value for key, value in given.items() if key not in own}
+    shared |= {"proration_behavior": given.get("billing_behavior"), "plan_schedule": "immediate"}
+    later = {"redirect_mode": "never", "no_billing_changes": given["no_billing_changes"]}
+    if not given["phases"]:
+        raise InvalidInput("phases must hold at least one phase.")
+    starts = _phase_starts(given["phases"], at)
+    phases = [
+        Phase(
+            starts_at=start,
+            plans=[_scoped({**(shared if start <= at else later), **plan}, subject, at) for plan in phase["plans"]],
+            resets_cycle="billing_cycle_anchor" in phase,
+        )
+        for phase, start in zip(given["phases"], starts, strict=True)
+    ]
+    others = [_scoped({**shared, **plan}, subject, at) for plan in given.get("unscheduled_plans", [])]
+    if not phases[0].plans and not others:
+        raise InvalidInput("phases: the first phase must name at least one plan.")
+    entity_pk = subject.entity.pk if subject.entity else None
+    return Schedule(phases=phases, others=others, entity_pk=entity_pk)
+
+
+def _phase_starts(phases: list[dict[str, Any]], at: datetime) -> list[datetime]:
+    """When the phases start. Months are counted from the last instant that was named, so month ends do not drift."""
+    starts: list[datetime] = []
+    named, months = at, 0
+    for position, phase in enumerate(phases):
+        after, given = phase.get("starting_after"), phase.get("starts_at")
+        if after is not None and (given is not None or position == 0):
+            why = "nothing goes before the first phase" if position == 0 else "starts_at says when it starts already"
+            raise InvalidInput(f"phases[{position}].starting_after: {why}. Leave it out.")
+        if after is not None:
+            months += after["duration_count"] * (12 if after["duration_type"] == "year" else 1)
+            starts.append(boundary(named, Interval(IntervalUnit.MONTH), months))
+            continue
+        if position == 0:
+            named = at if given in (None, "now") else max(given, at)
+        elif given in (None, "now") or given <= starts[-1]:
+            raise InvalidInput(f"phases[{position}].starts_at must lie after the start of the phase before.")
+        else:
+            named = given
+        months = 0
+        starts.append(named)
+    return starts
+
+
+def _scoped(plan: dict[str, Any], subject: Subject, at: datetime) -> ScopedAttach:
+    return ScopedAttach(attach=attach_request(plan, at), entity_pk=_entity_pk(plan, subject))
 
 
 def scoped_updates(given: dict[str, Any], subject: Subject, at: datetime) -> list[ScopedUpdate]:
@@ -253,7 +345,6 @@ def _entity_pk(given: dict[str, Any], subject: Subject) -> int | None:
 
 def update_request(given: dict[str, Any], at: datetime) -> Update:
     """The update behind validated data; `at` is what "now" means."""
-    _refuse_discounts(given)
     behavior = given.get("proration_behavior")
     usages = given.get("carry_over_usages")
     recalculates = given.get("recalculate_balances")
@@ -274,6 +365,7 @@ def update_request(given: dict[str, Any], at: datetime) -> Update:
         recalculates=bool(recalculates and recalculates["enabled"]),
         carry=None if usages is None else Carry(usages=_carry(given, "carry_over_usages")),
         fingerprint=given.get("fingerprint", ""),
+        **_discounts(given),
     )
 
 
@@ -337,6 +429,10 @@ def _carry(given: dict[str, Any], key: str) -> list[str] | None:
     return list(carry.get("feature_ids", [])) if carry and carry["enabled"] else None
 
 
-def _refuse_discounts(given: dict[str, Any]) -> None:
-    if given.get("discounts"):
-        raise InvalidInput("discounts: there are no rewards or promotion codes here. Use custom_line_items instead.")
+def _discounts(given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "discounts": [
+            Coupon(reward=one.get("reward_id"), code=one.get("promotion_code")) for one in given.get("discounts", [])
+        ],
+        "remove_discounts": [one["reward_id"] for one in given.get("remove_discounts", [])],
+    }

@@ -1,16 +1,20 @@
 """How subscriptions, invoices and previews look on the wire: every known key is there, null when it says nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing import proration
-from billing.models import Invoice, Operation, Subscription, SubscriptionItem
+from django.db.models import Sum
+
+from billing import discounting, proration
+from billing.models import Discount, Invoice, InvoiceLine, Operation, Subscription, SubscriptionItem
 from billing.outcomes import NextCycle, Outcome
 from billing.processors import Problem, get_processor
 from billing.proration import Holding, Line
 from billing.services import cycles, multiple, subscriptions
+from billing.services.requests import Schedule
+from billing.services.schedules import Scheduled
 from billing.services.subscriptions import Answer
 from config.api import milliseconds
 from entities.models import Customer
@@ -81,9 +85,9 @@ def invoice_previews(customer: Customer, *, at: datetime) -> list[dict[str, Any]
             "plan_ids": list(dict.fromkeys(line.subscription.plan.slug for line in outcome.lines)),
             "invoice_at": milliseconds(group.boundary),
             "currency": currency,
-            "subtotal": outcome.total,
+            "subtotal": discounting.subtotal(outcome.lines),
             "total": outcome.total,
-            "line_items": [line_item(line) for line in outcome.lines],
+            "line_items": line_items(outcome.lines),
         }
         for group, outcome in cycles.invoice_previews(customer, currency=currency)
         if outcome.leaves_invoice or outcome.lines
@@ -114,6 +118,25 @@ def answer(subject: Subject, done: Answer) -> dict[str, Any]:
     }
 
 
+def schedule(subject: Subject, asked: Schedule, made: Scheduled) -> dict[str, Any]:
+    """What create_schedule answers; there are no phases yet while it waits for the customer to pay."""
+    done = answer(subject, made.answer)
+    is_pending = not made.phases
+    return {
+        **done,
+        "status": "pending_payment" if is_pending else "created",
+        "schedule_id": None if is_pending else made.schedule_id,
+        "phases": [
+            {
+                "phase_id": f"{made.schedule_id}_{number}",
+                "starts_at": milliseconds(phase.starts_at),
+                "customer_product_ids": [row.public_id for row in rows],
+            }
+            for number, (phase, rows) in enumerate(zip(asked.phases, made.phases, strict=False), start=1)
+        ],
+    }
+
+
 def preview_attach(subject: Subject, outcome: Outcome) -> dict[str, Any]:
     """What an attachment would do."""
     return {
@@ -141,8 +164,47 @@ def preview_multi_update(subject: Subject, parts: Sequence[multiple.Part]) -> di
     }
 
 
-def line_item(line: Line) -> dict[str, Any]:
-    """A line; the total is after discounts, and there are none besides custom lines."""
+def line_items(lines: Iterable[Line]) -> list[dict[str, Any]]:
+    """The lines; a discount is shown in the line above it, which it lowers."""
+    shown: list[dict[str, Any]] = []
+    for line in lines:
+        if line.discount is None:
+            shown.append(_line_item(line))
+            continue
+        lowered = shown[-1]
+        lowered["total"] += line.amount
+        lowered["discounts"].append(_taken_off(line.discount, -line.amount))
+    return shown
+
+
+def discounts(customer: Customer, *, at: datetime) -> list[dict[str, Any]]:
+    """The discounts that a customer and its entities have, with what each took off so far."""
+    rows = list(Discount.objects.filter(customer=customer, ended_at=None).exclude(ends_at__lte=at).order_by("pk"))
+    billed = InvoiceLine.objects.filter(discount__in=rows).exclude(invoice__status=Invoice.Status.VOID)
+    taken = dict(billed.order_by().values_list("discount").annotate(taken=Sum("amount")))
+    shared = {
+        row.entity_id: row.processor_subscription_id
+        for row in Subscription.objects.filter(customer=customer).live().exclude(processor_subscription_id="")
+    }
+    return [
+        {
+            "id": row.reward_slug,
+            "name": row.name,
+            "type": row.type,
+            "discount_value": row.value,
+            "duration_type": row.duration,
+            "duration_value": row.duration_months,
+            "currency": subscriptions.currency_of(customer) if row.type == Discount.Type.FIXED else None,
+            "start": milliseconds(row.starts_at),
+            "end": milliseconds(row.ends_at),
+            "subscription_id": shared.get(row.entity_id),
+            "total_discount_amount": -taken.get(row.pk, ZERO),
+        }
+        for row in rows
+    ]
+
+
+def _line_item(line: Line) -> dict[str, Any]:
     period = line.period
     return {
         "display_name": line.display_name,
@@ -157,13 +219,23 @@ def line_item(line: Line) -> dict[str, Any]:
     }
 
 
+def _taken_off(row: Discount, amount: Decimal) -> dict[str, Any]:
+    is_percentage = row.type == Discount.Type.PERCENTAGE
+    return {
+        "amount_off": amount,
+        "percent_off": row.value if is_percentage else None,
+        "reward_id": row.reward_slug,
+        "reward_name": row.name,
+    }
+
+
 def _preview(subject: Subject, outcome: Outcome) -> dict[str, Any]:
     customer_id = subject.customer.processor_id
     credit = get_processor().credit(customer_id, outcome.currency) if customer_id else ZERO
     return {
         "customer_id": subject.customer_id,
-        "line_items": [line_item(line) for line in outcome.lines],
-        "subtotal": outcome.total,
+        "line_items": line_items(outcome.lines),
+        "subtotal": discounting.subtotal(outcome.lines),
         "total": outcome.total,
         "currency": outcome.currency,
         "next_cycle": _next_cycle(outcome.next_cycle) if outcome.next_cycle else None,
@@ -180,9 +252,9 @@ def _next_cycle(cycle: NextCycle) -> dict[str, Any]:
     total = proration.total(cycle.lines)
     return {
         "starts_at": milliseconds(cycle.starts_at),
-        "subtotal": total,
+        "subtotal": discounting.subtotal(cycle.lines),
         "total": total,
-        "line_items": [line_item(line) for line in cycle.lines],
+        "line_items": line_items(cycle.lines),
         "usage_line_items": [_usage_item(holding, item, cycle.starts_at) for holding, item in cycle.usage],
     }
 

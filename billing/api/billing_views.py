@@ -12,14 +12,16 @@ from billing.api.billing_serializers import (
     MultiAttachInput,
     MultiUpdateInput,
     PortalInput,
+    ScheduleInput,
     SetupPaymentInput,
     UpdateInput,
     attach_request,
     multi_attach_request,
+    schedule_request,
     scoped_updates,
     update_request,
 )
-from billing.services import checkouts, multiple, requests, subscriptions
+from billing.services import checkouts, multiple, requests, schedules, subscriptions
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint, Keyed
@@ -99,6 +101,34 @@ class PreviewMultiAttach(Endpoint):
     def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, asked = _several(data)
         outcome = multiple.preview_attach(customer=subject.customer, request=asked, at=at)
+        return billing_shapes.preview_attach(subject, outcome)
+
+
+class CreateSchedule(Endpoint):
+    """Attach plans that follow each other; the first phase starts now, the others at their instants."""
+
+    Input = ScheduleInput
+    keyed = Keyed.LEASE
+
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        at = subject.customer.now(clock.now())
+        asked = schedule_request(data, subject, at)
+        made = schedules.create(customer=subject.customer, request=asked, at=at, actor=self.actor)
+        return billing_shapes.schedule(subject, asked, made)
+
+
+class PreviewSchedule(Endpoint):
+    """What a schedule would cost and change."""
+
+    Input = ScheduleInput
+    access = Scope.READ
+
+    def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
+        subject = Subject.get(data["customer_id"], data.get("entity_id"))
+        at = subject.customer.now(clock.now())
+        asked = schedule_request(data, subject, at)
+        outcome = schedules.preview(customer=subject.customer, request=asked, at=at)
         return billing_shapes.preview_attach(subject, outcome)
 
 

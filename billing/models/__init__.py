@@ -2,6 +2,7 @@ from billing.models.balances import Balance, LedgerEntry, Overage, UsageCounter,
 from billing.models.holds import Hold, HoldPart
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, PendingLine
 from billing.models.operations import Operation, ProcessorEvent
+from billing.models.rewards import Discount, Reward, RewardCode, RewardGrant, RewardRedemption
 from billing.models.sandbox import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
 from billing.models.subscriptions import Subscription, SubscriptionItem, VacatedSeat
 from billing.models.tallies import BalanceTally
@@ -9,6 +10,7 @@ from billing.models.tallies import BalanceTally
 __all__ = [
     "Balance",
     "BalanceTally",
+    "Discount",
     "Hold",
     "HoldPart",
     "Invoice",
@@ -19,6 +21,10 @@ __all__ = [
     "Overage",
     "PendingLine",
     "ProcessorEvent",
+    "Reward",
+    "RewardCode",
+    "RewardGrant",
+    "RewardRedemption",
     "SandboxCard",
     "SandboxInvoice",
     "SandboxSession",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
+from billing.models.rewards import Discount
 from billing.models.subscriptions import Subscription, SubscriptionItem
 from entities.models import Customer, Entity
 from plans.models import QUANTITY, Feature, Plan
@@ -49,7 +50,9 @@ class Invoice(models.Model):
         TRIAL = "trial", "Trial started"
 
     number = models.CharField(max_length=40, blank=True, default="", help_text="Without gaps, given when finalised.")
-    public_id = models.CharField(max_length=64, unique=True, help_text="Unguessable; part of the hosted page's address.")
+    public_id = models.CharField(
+        max_length=64, unique=True, help_text="Unguessable; part of the hosted page's address."
+    )
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="invoices")
     entity = models.ForeignKey(Entity, models.PROTECT, null=True, blank=True, related_name="invoices")
     operation = models.ForeignKey("billing.Operation", models.PROTECT, null=True, blank=True, related_name="invoices")
@@ -59,7 +62,8 @@ class Invoice(models.Model):
     total = models.DecimalField(**MONEY)
     refunded = models.DecimalField(**MONEY, default=Decimal(0), help_text="Given back to the card.")
     is_internal = models.BooleanField(
-        default=False, help_text="Its lines cancel out: kept because later credits build on them, not numbered, not shown."
+        default=False,
+        help_text="Its lines cancel out: kept because later credits build on them, not numbered, not shown.",
     )
     processor_id = models.CharField(max_length=255, blank=True, default="")
     hosted_url = models.CharField(max_length=1000, blank=True, default="")
@@ -123,13 +127,24 @@ class InvoiceLine(LineTerms):
     position = models.PositiveIntegerField()
     subscription = models.ForeignKey(Subscription, models.PROTECT, null=True, blank=True, related_name="invoice_lines")
     item = models.ForeignKey(SubscriptionItem, models.PROTECT, null=True, blank=True, related_name="invoice_lines")
+    lowers = models.CharField(
+        max_length=20,
+        choices=LineTerms.Kind,
+        blank=True,
+        default="",
+        help_text="Of a discount: the kind of the line above it, which it lowers and with which it is given back.",
+    )
+    discount = models.ForeignKey(Discount, models.SET_NULL, null=True, blank=True, related_name="lines", db_index=False)
 
     class Meta:
         ordering: ClassVar = ["position"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_once_per_position"),
         ]
-        indexes: ClassVar = [models.Index(fields=["subscription", "period_end"], name="invoice_line_by_subscription")]
+        indexes: ClassVar = [
+            models.Index(fields=["subscription", "period_end"], name="invoice_line_by_subscription"),
+            models.Index(fields=["discount"], condition=Q(discount__isnull=False), name="invoice_line_by_discount"),
+        ]
 
     def __str__(self) -> str:
         return self.description

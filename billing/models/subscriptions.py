@@ -90,6 +90,12 @@ class Subscription(BasePrice):
         related_name="assignments",
         help_text="Set: a licence assigned to an entity, from the pool that this item of the customer's plan is.",
     )
+    schedule_id = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        help_text="Of the schedule that it belongs to (billing.create_schedule).",
+    )
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField()
 
@@ -110,16 +116,16 @@ class Subscription(BasePrice):
                 violation_error_message="This entity already has a plan of that group.",
             ),
             models.UniqueConstraint(
-                fields=["customer", "group"],
+                fields=["customer", "group", "started_at"],
                 condition=Q(entity=None, is_add_on=False, is_one_off=False, status="scheduled"),
                 name="subscription_one_scheduled_per_customer_group",
-                violation_error_message="This customer already has a scheduled plan of that group.",
+                violation_error_message="A plan of that group is scheduled for this customer at that instant already.",
             ),
             models.UniqueConstraint(
-                fields=["entity", "group"],
+                fields=["entity", "group", "started_at"],
                 condition=Q(entity__isnull=False, is_add_on=False, is_one_off=False, status="scheduled"),
                 name="subscription_one_scheduled_per_entity_group",
-                violation_error_message="This entity already has a scheduled plan of that group.",
+                violation_error_message="A plan of that group is scheduled for this entity at that instant already.",
             ),
             models.UniqueConstraint(
                 fields=["entity", "license_item"],

@@ -9,7 +9,7 @@ from django.db.models import Count
 from billing.models import Balance, InvoiceLine, Operation, Overage, PendingLine, Subscription, VacatedSeat
 from billing.outcomes import End, NewQuantity, Outcome, Start
 from billing.proration import Holding, Line
-from billing.services import assignments, ledger, provisioning
+from billing.services import assignments, discounts, ledger, provisioning
 from billing.services.provisioning import CarryOver
 from config.actor import Actor
 from entities.models import Customer
@@ -46,6 +46,7 @@ def apply(outcome: Outcome, *, customer: Customer, operation: Operation | None, 
         row.save(update_fields=["billing_cycle_anchor", "current_period_start", "current_period_end"])
     for quantity in outcome.quantities:
         _set_quantity(quantity, at=at, actor=actor, operation_id=key)
+    discounts.apply(outcome, customer=customer)
     _settle_customer(customer, outcome)
 
 

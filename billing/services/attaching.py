@@ -13,6 +13,7 @@ from billing.proration import Holding, Line
 from billing.services import situation
 from billing.services.situation import Situation
 from config.errors import InvalidRequest
+from entities.models import Customer
 from plans.intervals import Interval, IntervalUnit, next_boundary, period_around
 
 ZERO = Decimal(0)
@@ -279,12 +280,6 @@ def _checkout(found: Situation, outcome: Outcome) -> Checkout | None:
 def _scheduled(found: Situation, start: datetime) -> Outcome:
     """The new plan waits until `start`; the current one stays until then, and costs nothing more (spec billing 2.5)."""
     new, current = found.new.subscription, found.current
-    one_off = [item for item in found.new.items if item.is_prepaid and item.billed_every is None]
-    if any(item.quantity > item.included for item in one_off):
-        raise InvalidRequest(
-            "feature_quantities: a quantity that is paid once can't be bought with a scheduled change. "
-            "Leave it out, or attach with plan_schedule immediate."
-        )
     outcome = Outcome(at=found.at, currency=found.currency, intent="attach")
     outcome.deletes += found.scheduled
     if found.request.subscription_id:
@@ -295,18 +290,13 @@ def _scheduled(found: Situation, start: datetime) -> Outcome:
                 status=409,
             )
         new.public_id = found.request.subscription_id
-    new.status = Subscription.Status.SCHEDULED
-    new.started_at = start
+    postpone(found.new, start, current, customer=found.customer)
     new.ends_at = found.request.ends_at
     new.metadata = dict(found.request.metadata)
     if current is not None:
         ends_before = current.subscription.ends_at
         if ends_before is None or ends_before != start or current.subscription.canceled_at is None:
             outcome.cancellations.append(Cancellation(current.subscription, start))
-        new.billing_cycle_anchor = current.subscription.billing_cycle_anchor
-        new.has_own_cycle = current.subscription.has_own_cycle and new.is_paid
-    elif new.is_paid:
-        new.billing_cycle_anchor = found.customer.billing_cycle_anchor if found.others_paid else start
     outcome.schedules.append(found.new)
     if new.is_paid and new.billing_cycle_anchor is not None:
         lines = proration.first_lines(found.new, at=start, currency=found.currency)
@@ -315,3 +305,24 @@ def _scheduled(found: Situation, start: datetime) -> Outcome:
     else:
         outcome.next_cycle = NextCycle(start, [])
     return outcome
+
+
+def postpone(new: Holding, start: datetime, current: Holding | None, *, customer: Customer) -> None:
+    """Let an unsaved plan wait until `start`, on the cycle of the plan that it follows, else on the customer's."""
+    one_off = [item for item in new.items if item.is_prepaid and item.billed_every is None]
+    if any(item.quantity > item.included for item in one_off):
+        raise InvalidRequest(
+            "feature_quantities: a quantity that is paid once can't be bought with a scheduled change. "
+            "Leave it out, or attach with plan_schedule immediate."
+        )
+    row = new.subscription
+    if row.is_one_off:
+        raise InvalidRequest(f"{row.plan.name} is paid once, so it can't be scheduled. Attach it when it is due.")
+    row.status, row.started_at = Subscription.Status.SCHEDULED, start
+    if current is not None:
+        row.billing_cycle_anchor = current.subscription.billing_cycle_anchor
+        row.has_own_cycle = current.subscription.has_own_cycle and row.is_paid
+    if row.is_paid and (current is None or not current.subscription.is_paid):
+        others = Subscription.objects.filter(customer=customer, is_paid=True, has_own_cycle=False).live()
+        goes_on = others.exclude(trial_ends_at__gt=row.created_at).exists()
+        row.billing_cycle_anchor = customer.billing_cycle_anchor if goes_on else start

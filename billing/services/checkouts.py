@@ -1,12 +1,13 @@
 """Hosted pages: a checkout that a plan waits for, the adding of a card, the portal."""
 
 from datetime import timedelta
+from typing import Any
 
 from billing.models import Invoice, Operation
 from billing.outcomes import Outcome
 from billing.processors import get_processor
 from billing.services import invoices, operations, requests, syncing
-from billing.services.requests import Attach, MultiAttach
+from billing.services.requests import Attachment
 from config.actor import Actor
 from entities.models import Customer
 from entities.subject import Subject
@@ -15,12 +16,13 @@ from entities.subject import Subject
 OPEN_FOR = timedelta(hours=1)
 
 
-def open_page(subject: Subject, request: Attach | MultiAttach, outcome: Outcome, *, actor: Actor) -> str:
+def open_page(subject: Subject, request: Attachment, outcome: Outcome, *, actor: Actor) -> str:
     """The address of the page on which the plan is paid for; the same as before for the same request.
 
     Nothing is granted until it is completed. A page that was open for something else is closed (spec billing 14.2).
     """
     written = requests.written(request)
+    compared = _same_again(written)
     waiting = Operation.objects.filter(
         customer=subject.customer,
         entity=subject.entity,
@@ -29,7 +31,8 @@ def open_page(subject: Subject, request: Attach | MultiAttach, outcome: Outcome,
         expires_at__gt=outcome.at,
     )
     for operation in waiting:
-        if operation.request == written and operation.outcome.get("url"):
+        asked = operation.outcome.get("asked", operation.request)
+        if _same_again(asked) == compared and operation.outcome.get("url"):
             url: str = operation.outcome["url"]
             return url
     operations.expire_waiting(subject.customer, at=outcome.at)
@@ -46,7 +49,7 @@ def open_page(subject: Subject, request: Attach | MultiAttach, outcome: Outcome,
         customer_id=syncing.ensure_customer(subject.customer),
         currency=outcome.currency,
         items=invoices.to_processor(outcome.lines),
-        return_url=request.success_url if isinstance(request, Attach) else request.plans[0].attach.success_url,
+        return_url=requests.first_of(request).success_url,
         expires_at=outcome.at + OPEN_FOR,
         key=f"operation-{operation.pk}-checkout",
     )
@@ -54,6 +57,11 @@ def open_page(subject: Subject, request: Attach | MultiAttach, outcome: Outcome,
     operation.expires_at = outcome.at + OPEN_FOR
     operation.save(update_fields=["outcome", "expires_at"])
     return session.url
+
+
+def _same_again(written: dict[str, Any]) -> dict[str, Any]:
+    """A request without what each try names anew."""
+    return {key: value for key, value in written.items() if key != "schedule_id"}
 
 
 def card_page(customer: Customer, *, return_url: str, key: str) -> str:

@@ -130,7 +130,8 @@ def _do(customer: Customer, at: datetime, actor: Actor) -> None:
         cycles.renew(group, actor=actor, currency=currency)
         customer.refresh_from_db()
     for row in holdings.rows(customer).live().filter(ends_at__lte=at):
-        cycles.end_due(row, at=at, actor=actor, currency=currency)
+        if not cycles.is_followed(row, at):
+            cycles.end_due(row, at=at, actor=actor, currency=currency)
     for row in holdings.rows(customer).filter(status=Status.SCHEDULED, started_at__lte=at):
         cycles.start_scheduled(row, at=at, actor=actor, currency=currency)
     while resets.reset_due(at=at, actor=actor, customer_pk=customer.pk):

@@ -12,7 +12,7 @@ from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.processors import Collection, Renewal, get_processor
 from billing.proration import Holding
-from billing.services import attaching, holdings, operations, resets, situation, updating
+from billing.services import attaching, discounts, holdings, operations, resets, situation, updating
 from billing.services.operations import Job, Result, Unpaid
 from billing.services.requests import Update
 from config.actor import Actor
@@ -112,6 +112,7 @@ def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcom
                 outcome.customer_anchor = holding.anchor
     outcome.lines += charges
     outcome.leaves_invoice = bool(outcome.cycles)
+    discounts.lower(outcome, group.customer)
     return outcome
 
 
@@ -119,10 +120,11 @@ def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: 
     """Start a plan whose time has come although nothing renews or ends with it."""
     outcome = Outcome(at=at, currency=currency, intent="attach")
     live = holdings.rows(row.customer).filter(entity=row.entity, is_one_off=False).live()
-    current = None
-    if not row.is_add_on:
+    if row.is_add_on:
+        found = live.filter(plan__slug=row.plan.slug, is_add_on=True, ends_at=at).first()
+    else:
         found = live.filter(group=row.group, is_add_on=False).first()
-        current = holdings.one(found, at=at) if found is not None else None
+    current = holdings.one(found, at=at) if found is not None else None
     if current is not None:
         outcome.ends.append(End(current.subscription, f"{row.plan.name} took its place"))
         outcome.lines += proration.usage_lines(
@@ -135,7 +137,17 @@ def start_scheduled(row: Subscription, *, at: datetime, actor: Actor, currency: 
         others = Subscription.objects.filter(customer=row.customer, is_paid=True, has_own_cycle=False).live()
         if not others.exclude(pk=current.subscription.pk if current else 0).exclude(trial_ends_at__gt=at).exists():
             outcome.customer_anchor = row.billing_cycle_anchor
+    discounts.lower(outcome, row.customer)
     return _run(Step.START, row, outcome, actor, reason=f"{row.plan} starts as scheduled")
+
+
+def is_followed(row: Subscription, at: datetime) -> bool:
+    """Whether a plan that ends at `at` gives way to one that starts then, which credits what is unused of it."""
+    waiting = Subscription.objects.filter(
+        customer=row.customer, entity=row.entity, status=Status.SCHEDULED, started_at__lte=at, is_add_on=row.is_add_on
+    )
+    same_place = waiting.filter(plan__slug=row.plan.slug) if row.is_add_on else waiting.filter(group=row.group)
+    return not row.is_one_off and same_place.exists()
 
 
 def end_due(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
@@ -148,6 +160,7 @@ def end_due(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> 
         outcome.lines = proration.usage_lines(holding, at=at, currency=currency, everything=True, with_overdrawn=True)
     outcome.lines += proration.pending_lines(holding)
     outcome.ends = [End(row, "Its end has come")]
+    discounts.lower(outcome, row.customer)
     return _run(Step.END, row, outcome, actor, reason=f"{row.plan} ends")
 
 

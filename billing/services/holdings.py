@@ -122,7 +122,9 @@ def _covered(line: InvoiceLine | PendingLine) -> Covered:
     start, end = line.period_start, line.period_end
     if start is None or end is None:
         raise ValueError(f"line {line.pk} has no period")
-    return Covered(line.kind, line.item_id, line.amount, Period(start, end), line.display_name, line.description)
+    lowers = line.lowers if isinstance(line, InvoiceLine) else ""
+    kind, period = lowers or line.kind, Period(start, end)
+    return Covered(kind, line.item_id, line.amount, period, line.display_name, line.description, bool(lowers))
 
 
 def fingerprint(held: Iterable[Holding], *others: object) -> str:

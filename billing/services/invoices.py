@@ -104,6 +104,8 @@ def write(
             entity=line.subscription.entity,
             subscription=line.subscription if attributed else None,
             item=line.item if attributed else None,
+            lowers=line.lowers or "",
+            discount=line.discount if line.discount is not None and line.discount.pk else None,
             period_start=line.period.start if line.period else None,
             period_end=line.period.end if line.period else None,
         )

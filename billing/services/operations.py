@@ -20,7 +20,7 @@ from billing.errors import PaymentDeclined
 from billing.models import Invoice, InvoiceLine, Operation, Subscription
 from billing.outcomes import Outcome
 from billing.processors import Collection, Problem, ProcessorInvoice, Renewal, get_processor
-from billing.services import applying, finishing, invoices, syncing
+from billing.services import applying, discounts, finishing, invoices, syncing
 from config.actor import Actor
 from entities.models import Customer, Entity
 
@@ -174,6 +174,7 @@ def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: Processo
         ends = [end.subscription for end in outcome.ends]
         changed = [change.item.subscription for change in outcome.quantities]
         invoices.attribute_to(rows, [*starts, *ends, *changed])
+        discounts.attribute(rows, outcome)
         applying.settle(outcome, rows)
         _written(job, outcome, operation)
     finish(job, outcome, operation)

@@ -22,12 +22,13 @@ from billing.services import (
     queue,
     recovery,
     requests,
+    schedules,
     subscriptions,
     syncing,
     updating,
 )
 from billing.services.operations import Job, Unpaid
-from billing.services.requests import Attach, MultiAttach, Update
+from billing.services.requests import Attachment, MultiAttach, Schedule, Update
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer
@@ -91,9 +92,7 @@ def _complete(operation: Operation, session: Session, *, at: datetime) -> None:
         operations.give_back(operation, paid, at=at, why=problem.message)
         return
     job = replace(
-        multiple.attach_job(subject.customer, request, actor)
-        if isinstance(request, MultiAttach)
-        else subscriptions.attach_job(subject, request, actor),
+        _job(subject, request, actor),
         unpaid=Unpaid.REFUSED,
     )
     operation.status, operation.at = Operation.Status.PENDING, moment
@@ -109,15 +108,17 @@ def _complete(operation: Operation, session: Session, *, at: datetime) -> None:
         raise
 
 
-def _without_page(request: Attach | MultiAttach) -> Attach | MultiAttach:
+def _job(subject: Subject, request: Attachment, actor: Actor) -> Job:
+    if isinstance(request, Schedule):
+        return schedules.job(subject.customer, request, actor)
+    if isinstance(request, MultiAttach):
+        return multiple.attach_job(subject.customer, request, actor)
+    return subscriptions.attach_job(subject, request, actor)
+
+
+def _without_page(request: Attachment) -> Attachment:
     """The request as it is carried out on the page, which needs no other page."""
-    if isinstance(request, Attach):
-        return msgspec.structs.replace(request, redirect_mode="never")
-    plans = [
-        msgspec.structs.replace(scoped, attach=msgspec.structs.replace(scoped.attach, redirect_mode="never"))
-        for scoped in request.plans
-    ]
-    return msgspec.structs.replace(request, plans=plans)
+    return requests.each(request, lambda attach: msgspec.structs.replace(attach, redirect_mode="never"))
 
 
 def pay_open_invoice(customer: Customer, *, at: datetime, invoice: Invoice | None = None) -> Invoice:

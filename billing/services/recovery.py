@@ -12,18 +12,18 @@ from billing.outcomes import Outcome
 from billing.processors import ProcessorInvoice, get_processor
 from billing.processors.failures import RenewalNotReady
 from billing.services import (
-    attaching,
     combining,
     cycles,
     finishing,
     invoices,
     operations,
+    phasing,
     requests,
     situation,
     updating,
 )
 from billing.services.operations import Job, Result
-from billing.services.requests import Attach, MultiAttach, Update
+from billing.services.requests import Attachment, MultiAttach, Schedule, Update
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer
@@ -103,11 +103,13 @@ def paid_for(operation: Operation, invoice: Invoice, paid: ProcessorInvoice, *, 
         invoice.save(update_fields=["refunded"])
 
 
-def attachment(subject: Subject, request: Attach | MultiAttach, *, at: datetime, currency: str) -> Outcome:
-    """What one or several attachments come to."""
+def attachment(subject: Subject, request: Attachment, *, at: datetime, currency: str) -> Outcome:
+    """What one or several attachments, or a schedule, come to."""
+    if isinstance(request, Schedule):
+        return phasing.compute(subject.customer, request, at=at, currency=currency).outcome
     if isinstance(request, MultiAttach):
         return combining.attachments(subject.customer, request, at=at, currency=currency)
-    return attaching.compute(situation.read(subject, request, at=at, currency=currency))
+    return combining.attachment(situation.read(subject, request, at=at, currency=currency))
 
 
 def _settle(operation: Operation) -> None:

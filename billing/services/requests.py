@@ -1,5 +1,6 @@
 """What is asked of billing, as values that can be written down with an operation and read back."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -73,6 +74,13 @@ class CustomLine(msgspec.Struct, frozen=True, kw_only=True):
     description: str
 
 
+class Coupon(msgspec.Struct, frozen=True, kw_only=True):
+    """A discount that is asked for: a reward by its id, or by a code that stands for it."""
+
+    reward: str | None = None
+    code: str | None = None
+
+
 class InvoiceMode(msgspec.Struct, frozen=True, kw_only=True):
     """Send an invoice to be paid instead of charging the card."""
 
@@ -114,6 +122,8 @@ class Attach(msgspec.Struct, frozen=True, kw_only=True):
     enable_plan_immediately: bool = False
     currency: str | None = None
     remove_plans: list[str] = []
+    discounts: list[Coupon] = []
+    remove_discounts: list[str] = []
     auto_enabled: bool = False
     fingerprint: str = ""  # of a preview: what it showed must still be so
 
@@ -136,6 +146,8 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     refund: str | None = None  # prorated, full
     recalculates: bool = False
     carry: Carry | None = None
+    discounts: list[Coupon] = []
+    remove_discounts: list[str] = []
     fingerprint: str = ""
 
 
@@ -157,6 +169,28 @@ class MultiAttach(msgspec.Struct, frozen=True, kw_only=True):
     """Several plans attached together, on one invoice."""
 
     plans: list[ScopedAttach]
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """The plans of a schedule from an instant on. `resets_cycle`: their cycles are counted from it."""
+
+    starts_at: datetime
+    plans: list[ScopedAttach]
+    resets_cycle: bool = False
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """Plans that follow each other. `entity_pk` is the scope it was asked for, `others` are attached and stay."""
+
+    phases: list[Phase]
+    others: list[ScopedAttach] = []
+    entity_pk: int | None = None
+    schedule_id: str = ""
+
+    @property
+    def attachments(self) -> list[ScopedAttach]:
+        """What is attached with the first phase."""
+        return [*self.phases[0].plans, *self.others]
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,9 +221,37 @@ def written(request: msgspec.Struct) -> dict[str, Any]:
     return builtins
 
 
-def read_attach(data: dict[str, Any]) -> Attach | MultiAttach:
-    """An attachment, or several, as written down."""
+# What may wait for a checkout page.
+type Attachment = Attach | MultiAttach | Schedule
+
+
+def read_attach(data: dict[str, Any]) -> Attachment:
+    """An attachment, several, or a schedule, as written down."""
+    if "phases" in data:
+        return read(data, Schedule)
     return read(data, MultiAttach) if "plans" in data else read(data, Attach)
+
+
+def each(request: Attachment, change: Callable[[Attach], Attach]) -> Attachment:
+    """The request with every attachment that is made now changed."""
+    if isinstance(request, Attach):
+        return change(request)
+    if isinstance(request, MultiAttach):
+        return msgspec.structs.replace(request, plans=_each(request.plans, change))
+    first = msgspec.structs.replace(request.phases[0], plans=_each(request.phases[0].plans, change))
+    return msgspec.structs.replace(request, phases=[first, *request.phases[1:]], others=_each(request.others, change))
+
+
+def first_of(request: Attachment) -> Attach:
+    """What says how all of it is carried out."""
+    if isinstance(request, Attach):
+        return request
+    plans = request.plans if isinstance(request, MultiAttach) else request.attachments
+    return plans[0].attach
+
+
+def _each(plans: list[ScopedAttach], change: Callable[[Attach], Attach]) -> list[ScopedAttach]:
+    return [msgspec.structs.replace(scoped, attach=change(scoped.attach)) for scoped in plans]
 
 
 def read[R: msgspec.Struct](data: dict[str, Any], shape: type[R]) -> R:

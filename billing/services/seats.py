@@ -14,7 +14,7 @@ from billing.errors import SeatLimitReached, SeatsAreBilled
 from billing.models import Balance, Invoice, Operation, Subscription, SubscriptionItem, VacatedSeat
 from billing.outcomes import End, Outcome
 from billing.proration import Holding
-from billing.services import holdings, operations, provisioning, queue, recovery, requests
+from billing.services import discounts, holdings, operations, provisioning, queue, recovery, requests
 from billing.services.operations import Job, Unpaid
 from config.actor import Actor
 from config.errors import InvalidRequest, LockBusy
@@ -51,6 +51,8 @@ def create_entity(
         outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
         taken: dict[int, VacatedSeat] = {}
         is_billed = _take_seats(_counting(customer, feature, at), outcome, taken)
+        if is_billed:
+            discounts.lower(outcome, customer)
 
         def work(operation_id: int | None) -> Entity:
             seats = {item: seat.leaver for item, seat in taken.items()}
@@ -124,6 +126,7 @@ def preview_create(*, customer: Customer, feature: Feature, at: datetime) -> Out
     """What one more entity would cost now; raises SeatLimitReached. Changes nothing."""
     outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
     _take_seats(_counting(customer, feature, at), outcome, {})
+    discounts.lower(outcome, customer)
     return outcome
 
 
@@ -159,6 +162,7 @@ def billed(due: SeatsAreBilled, *, wall: datetime, actor: Actor) -> Iterator[Non
             holding = holdings.one(row, at=at)
             own = next(other for other in holding.items if other.pk == item.pk)
             _bill(outcome, holding, own, before=max(used, balance.granted), after=max(used + due.by, balance.granted))
+            discounts.lower(outcome, customer)
         tracking = requests.Tracking(balance_pk=balance.pk, usage=due.by)
         entity = balance.subscription.entity if balance.subscription is not None else None
         job = _job(customer, entity, Operation.Kind.SEATS, actor, requests.written(tracking), None)

@@ -12,8 +12,8 @@ from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
 from billing.processors import Collection
 from billing.services import (
-    attaching,
     checkouts,
+    combining,
     holdings,
     invoices,
     operations,
@@ -191,7 +191,7 @@ def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool
         scope = Subject(_customer(subject, locks=locks), subject.entity)
         currency = currency_of(scope.customer)
         found = situation.read(scope, request, at=at, currency=currency)
-    outcome = attaching.compute(found)
+    outcome = combining.attachment(found)
     invoices.check_amounts(outcome.lines)
     plan = found.plan
     waiting = [row.pk for row in found.scheduled]

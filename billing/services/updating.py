@@ -12,7 +12,7 @@ from billing.errors import SubscriptionNotFound
 from billing.models import Invoice, Subscription, SubscriptionItem
 from billing.outcomes import Cancellation, End, NewQuantity, NextCycle, Outcome, Start
 from billing.proration import Holding
-from billing.services import attaching, drafts, holdings, pools, situation
+from billing.services import attaching, discounts, drafts, holdings, pools, situation
 from billing.services.requests import Attach, BasePrice, Carry, Customize, Quantity, Update
 from config.errors import InvalidInput, InvalidRequest
 from entities.subject import Subject
@@ -60,7 +60,23 @@ def setup(subject: Subject, request: Update, *, at: datetime, currency: str) -> 
 
 
 def compute(found: Setup) -> Outcome:
-    """What the update comes to."""
+    """What the update comes to, with what discounts take off."""
+    outcome, request, scope = _compute(found), found.request, found.subject
+    running = discounts.of(scope.customer, at=found.at)
+    removed = discounts.named(request.remove_discounts, running, scope.entity)
+    given = discounts.wanted(
+        request.discounts,
+        [found.row],
+        customer=scope.customer,
+        entity=scope.entity,
+        starts_at=found.at,
+        running=[row for row in running if row not in removed],
+    )
+    discounts.lower(outcome, scope.customer, given=given, removed=removed, running=running)
+    return outcome
+
+
+def _compute(found: Setup) -> Outcome:
     match found.request.action:
         case "cancel_end_of_cycle":
             return cancel_at_end(found)
@@ -84,6 +100,8 @@ def _validate(request: Update) -> None:
         or request.version is not None
         or request.customize != Customize()
         or request.anchor is not None
+        or request.discounts
+        or request.remove_discounts
     )
     if request.action is None and not changes_something and not request.recalculates:
         raise InvalidInput(
@@ -156,7 +174,7 @@ def _cancel_now(found: Setup) -> Outcome:
     row, at, request = found.row, found.at, found.request
     outcome = Outcome(at=at, currency=found.currency, intent="cancel_immediately")
     if row.status == Status.SCHEDULED:
-        outcome.deletes = [row]
+        outcome.deletes = [row, *(other for other in found.successors if other.started_at > row.started_at)]
         outcome.cancellations = [
             Cancellation(other, None)
             for other in found.in_scope

@@ -206,7 +206,7 @@ def _expanded(customer: Customer, at: datetime, expand: Sequence[str]) -> dict[s
             for row in had
         ]
     if "rewards" in expand:
-        shown["rewards"] = None
+        shown["rewards"] = {"discounts": billing_shapes.discounts(customer, at=at)}
     if "referrals" in expand:
         shown["referrals"] = []
     if "payment_method" in expand:

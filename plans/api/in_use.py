@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.db.models import Count, Exists, OuterRef, Q
 
-from billing.models import Balance, Subscription, SubscriptionItem, UsageEvent
+from billing.models import Balance, RewardGrant, Subscription, SubscriptionItem, UsageEvent
 from entities.models import Entity
 from plans.catalog.store import InUse
 from plans.models import Feature, Plan
@@ -28,6 +28,7 @@ def of(plans: Iterable[Plan], features: Iterable[Feature]) -> InUse:
             Exists(Balance.objects.filter(_LIVE_CUSTOMER, feature=row))
             | Exists(Entity.objects.filter(_LIVE_CUSTOMER, feature=row))
             | Exists(UsageEvent.objects.filter(_LIVE_CUSTOMER, feature=row))
+            | Exists(RewardGrant.objects.filter(feature=row))
             | Exists(
                 SubscriptionItem.objects.filter(
                     Q(feature=row) | Q(entity_feature=row), subscription__customer__deleted_at=None

@@ -1,9 +1,11 @@
 """What a push would do, as `catalog.preview_update` tells it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 
+from billing.services import rewards as reward_catalog
 from plans import wording
 from plans.api import shapes
 from plans.catalog.push import FeatureChange, Push
@@ -31,12 +33,12 @@ _PLAN_NAMES = {
 }
 
 
-def push(result: Push) -> dict[str, Any]:
+def push(result: Push, rewards: Sequence[reward_catalog.Change]) -> dict[str, Any]:
     """All changes; those of plans line up with the request's plans, deletions follow."""
     return {
         "feature_changes": [_feature(change) for change in result.features],
         "plan_changes": [_plan(change, result.known) for change in result.plans],
-        "reward_changes": [],
+        "reward_changes": [{"id": change.slug, "action": change.action} for change in rewards],
         "referral_program_changes": [],
     }
 

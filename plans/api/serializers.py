@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from billing.api.reward_serializers import RewardInput
 from config.api import IdField, QuantityField
 from plans.api.controls import BillingControlsField
 from plans.api.fields import CountField, ManyField, MetadataField, OneOfField, Shape, SwitchField, TextField
@@ -202,7 +203,7 @@ class CatalogInput(Shape):
     skip_deletions = SwitchField(default=False)
     skip_feature_ids = ManyField(child=IdField(), most=2000, default=list)
     skip_plan_ids = ManyField(child=IdField(), most=2000, default=list)
-    rewards = NotOfferedField(why="can't be set: rewards aren't offered here. Leave them out.")
+    rewards = ManyField(child=RewardInput(), most=2000, required=False)
     referral_programs = NotOfferedField(why="can't be set: referral programmes aren't offered here. Leave them out.")
 
     def to_internal_value(self, data: Any) -> Any:

@@ -16,7 +16,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("plans.delete", views.DeletePlan.as_view()),
     path("catalog.preview_update", views.PreviewCatalog.as_view()),
     path("catalog.update", views.UpdateCatalog.as_view()),
-    path("rewards.list", views.ListRewards.as_view()),
     path("referral_programs.list", views.ListReferralPrograms.as_view()),
     # REST, for atmn: it brings archived things back by {"archived": false}, and clears a sandbox by DELETE.
     path("features/<path:feature_id>", by_method(post=views.UpdateFeature, delete=views.DeleteFeature)),

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest
 
+from billing.api import reward_serializers, reward_views
+from billing.services import rewards
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint
@@ -142,14 +145,18 @@ class PreviewCatalog(Endpoint):
     access = Scope.READ
 
     def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
-        return previews.push(pushes.preview(wishes=_wishes(data), holdings=in_use))
+        changes = rewards.plan_push(_rewards(data), keeps_others=_keeps_rewards(data))
+        return previews.push(pushes.preview(wishes=_wishes(data), holdings=in_use), changes)
 
 
 class UpdateCatalog(Endpoint):
     Input = serializers.CatalogInput
 
     def handle(self, data: dict[str, Any], request: HttpRequest) -> Any:
-        pushes.push(wishes=_wishes(data), holdings=in_use, at=clock.now())
+        at = clock.now()
+        with transaction.atomic():
+            pushes.push(wishes=_wishes(data), holdings=in_use, at=at)
+            rewards.push(rewards.plan_push(_rewards(data), keeps_others=_keeps_rewards(data)), at=at)
         feature_ids = [one["feature_id"] for one in data["features"]]
         plan_ids = [one["plan_id"] for one in data["plans"]]
         kept = Feature.objects.with_credit_costs().filter(slug__in=feature_ids).order_by("pk")
@@ -157,9 +164,17 @@ class UpdateCatalog(Endpoint):
         return {
             "features": [shapes.feature(row) for row in kept],
             "plans": [shapes.plan(row) for row in plans],
-            "rewards": [],
+            "rewards": [reward_views.reward(rewards.get(one.slug)) for one in _rewards(data)],
             "referral_programs": [],
         }
+
+
+def _rewards(data: dict[str, Any]) -> list[rewards.Spec]:
+    return [reward_serializers.spec(one) for one in data.get("rewards", [])]
+
+
+def _keeps_rewards(data: dict[str, Any]) -> bool:
+    return data["skip_deletions"] or "rewards" not in data
 
 
 def _wishes(data: dict[str, Any]) -> Wishes:
@@ -181,15 +196,6 @@ def _editing(data: dict[str, Any]) -> Editing:
         all_versions=data["all_versions"],
         force_version=data["force_version"],
     )
-
-
-class ListRewards(Endpoint):
-    """There are none; `atmn pull` asks."""
-
-    access = Scope.READ
-
-    def handle(self, data: Any, request: HttpRequest) -> Any:
-        return {"coupons": [], "feature_grants": []}
 
 
 class ListReferralPrograms(Endpoint):
