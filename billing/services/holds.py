@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from billing import deduction
 from billing.deduction import OverageBehavior
 from billing.errors import LockAlreadyExists, LockAlreadyFinalized, LockNotFound
 from billing.models import Balance, Hold, HoldPart, UsageEvent
@@ -149,11 +150,12 @@ def _settle(
     event = _record_difference(hold, final - hold.value, at=at, wall=wall, actor=actor, properties=properties)
     found = _locked(hold, wall)
     homeless = _give_back(hold, hold.value - kept, found, at=at, actor=actor)
-    for value in (-homeless, final - kept):
+    for value, counts in ((-homeless, False), (final - kept, True)):
         if value and found is not None:
             found = _locked(hold, wall) or found
             result = posting.spread(found, value, behavior=OverageBehavior.CAP, properties=hold.properties)
-            post = Posting(value, at, properties=hold.properties, event_pk=event.pk if event else None)
+            event_pk = event.pk if event else None
+            post = Posting(value, at, properties=hold.properties, event_pk=event_pk, counts=counts)
             posting.post(found, result, post, wall=wall, actor=actor)
     hold.status, hold.finalized_at, hold.final_value = status, at, final
     hold.save(update_fields=["status", "finalized_at", "final_value"])
@@ -191,7 +193,10 @@ def _locked(hold: Hold, wall: datetime) -> Sources | None:
 
 
 def _give_back(hold: Hold, units: Decimal, found: Sources | None, *, at: datetime, actor: Actor) -> Decimal:
-    """Release `units` of the hold, last part first, and settle the rest; returns what has no balance to go back to."""
+    """Release `units` of the hold, last part first, and settle the rest; returns what has no balance to go back to.
+
+    Usage limits get back all that is released, wherever it goes.
+    """
     parts = list(hold.parts.order_by("-position"))
     locked = Balance.objects.filter(pk__in=[part.balance_id for part in parts]).select_for_update(no_key=True)
     balances = {balance.pk: balance for balance in locked.order_by("pk")}
@@ -200,14 +205,15 @@ def _give_back(hold: Hold, units: Decimal, found: Sources | None, *, at: datetim
         balance = balances[part.balance_id]
         back_units = max(min(units, part.units), ZERO)
         back = part.amount if back_units == part.units else part.amount * back_units / part.units
+        back = back.quantize(deduction.PLACES, ROUND_HALF_UP)
         units -= back_units
+        freed.append(counters.Counted(balance.feature_id, -back, -back_units, balance.unlimited))
         if part.amount <= 0 or part.cleared_at is not None:
             homeless += back_units
             continue
         if balance.ended_at is not None:
             homeless += back_units
             back = ZERO
-        freed.append(counters.Counted(balance.feature_id, -back, -back_units, balance.unlimited))
         reason = f"Lock {hold.lock_id}"
         if back:
             changes.append(ledger.Change(balance.pk, Kind.RELEASE, held=-back, hold_id=hold.pk, reason=reason))

@@ -26,6 +26,7 @@ class Posting:
 
     With `event_pk` the event exists already and no other is written. With `hold_pk` what is taken is held rather than
     used. `seats_are_paid` says that billing.services.seats has invoiced the change, where one has a price.
+    Without `counts` usage limits have heard of it already.
     """
 
     value: Decimal
@@ -35,6 +36,7 @@ class Posting:
     event_name: str = ""
     hold_pk: int | None = None
     seats_are_paid: bool = False
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ def post(
     ]
     if not posting.seats_are_paid:
         _refuse_unpaid_seats(paid)
-    counters.count(found.scope, found.features, [part.counted for part in paid], posting.properties)
+    if posting.counts:
+        counters.count(found.scope, found.features, [part.counted for part in paid], posting.properties)
     # Only what is taken can be held; what a hold below 0 gives back is given back at once.
     holds = posting.hold_pk is not None
     held = [part.amount if holds and part.amount > 0 else ZERO for part in paid]

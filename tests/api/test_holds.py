@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from billing.services import audit
 from tests.builders import MONTHLY, Account, item, limit, ms, numbers
 from tests.client import Api
 
@@ -289,6 +290,26 @@ def test_a_lock_counts_against_a_usage_limit_from_the_start_and_a_lower_confirma
     acme.settle("call", override_value=3)
     assert [acme.allows(required) for required in (7, 8)] == [True, False]
     assert acme.get()["billing_controls"]["usage_limits"][0]["usage"] == 3
+
+
+def test_a_release_frees_a_usage_limit_once_though_the_balance_is_gone(acme: Account) -> None:
+    acme.grant("messages", 8, balance_id="a")
+    acme.grant("messages", 20, balance_id="b")
+    acme.control(limit(10))
+    acme.lock(8, "call")
+    acme.track(2)
+    acme.api.post("balances.delete", customer_id="acme", balance_id="a")
+    acme.settle("call", "release")
+    # Eight of the ten were never used; two of them came back to what is left.
+    assert (acme.get()["billing_controls"]["usage_limits"][0]["usage"], acme.numbers()) == (2, (20, 20, 0))
+
+
+def test_fractions_of_credits_that_are_given_back_leave_the_books_right(acme: Account) -> None:
+    acme.hold(item("credits", 10))
+    for number, final in enumerate(("0.3333333333", "0.1", "0.6999999999", "0.0000000001")):
+        acme.lock(Decimal("0.7"), f"call-{number}", "action1")
+        acme.settle(f"call-{number}", override_value=Decimal(final))
+    assert [found for progress in audit.prove() for found in progress.found] == []
 
 
 def test_a_lock_on_credits_is_given_back_in_credits(acme: Account) -> None:

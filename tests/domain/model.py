@@ -232,7 +232,9 @@ class Model:
         self.count(who, feature, len(done))
         return complete
 
-    def give_back(self, who: str | None, feature: str, value: int, behavior: str = "cap") -> None:
+    def give_back(
+        self, who: str | None, feature: str, value: int, behavior: str = "cap", *, counts: bool = True
+    ) -> None:
         done = 0
         for _ in range(value):
             piles = self.paying(feature, who)
@@ -245,7 +247,8 @@ class Model:
                 break
             found[0].used -= found[1]
             done += 1
-        self.count(who, feature, -done)
+        if counts:
+            self.count(who, feature, -done)
 
     def track(self, who: str | None, feature: str, value: int, behavior: str) -> bool:
         """False when it is refused."""
@@ -292,6 +295,8 @@ class Model:
         for position in reversed(range(len(lock.parts))):
             pile, cost = lock.parts[position]
             back = position >= kept
+            if back and not lock.orphaned:
+                self.count(lock.who, lock.feature, -1)
             if position in lock.cleared:
                 homeless += back
                 continue
@@ -302,11 +307,9 @@ class Model:
                 # It had been used when its pile went: it stays so there, and comes back elsewhere.
                 pile.used += cost
                 homeless += 1
-            elif not lock.orphaned:
-                self.count(lock.who, lock.feature, -1)
         if lock.orphaned:
             return
-        self.give_back(lock.who, lock.feature, homeless)
+        self.give_back(lock.who, lock.feature, homeless, counts=False)
         if final > kept:
             self.take(lock.who, lock.feature, final - kept)
 
