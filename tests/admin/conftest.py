@@ -7,6 +7,12 @@ from django.test import Client
 from tests.admin.stories import Staff
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """A slow hash is for real passwords."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def staff(db: None) -> Staff:
     """Anna, who may do everything."""
