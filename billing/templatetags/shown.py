@@ -9,12 +9,11 @@ from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from plans import wording
+from plans import pricing, wording
 
 register = template.Library()
 
 MINUS = "\N{MINUS SIGN}"
-CENT = Decimal("0.01")
 
 
 @register.filter
@@ -36,15 +35,15 @@ def signed(value: Decimal) -> str:
 
 @register.filter
 def money(value: Decimal | None, currency: str = "") -> str:
-    """$30.00, −€4.52; in the deployment's currency unless another is given."""
+    """$30.00, −€4.52, ¥500; in the deployment's currency unless another is given, with all its decimals."""
     if value is None:
         return "–"
-    amount = Decimal(value)
-    cents = abs(amount).quantize(CENT, ROUND_HALF_UP)
-    shown = wording.money(cents, (currency or settings.CURRENCY).lower())
-    if "." not in shown:
-        shown += ".00"
-    return f"{MINUS if amount < 0 and cents else ''}{shown}"
+    amount, code = Decimal(value), (currency or settings.CURRENCY).lower()
+    decimals = pricing.decimals(code)
+    exact = abs(amount).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    whole, _, places = wording.money(exact, code).partition(".")
+    shown = f"{whole}.{places:0<{decimals}}" if decimals else whole
+    return f"{MINUS if amount < 0 and exact else ''}{shown}"
 
 
 @register.filter

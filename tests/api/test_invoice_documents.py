@@ -14,6 +14,7 @@ from pypdf import PdfReader
 from billing.documents import pdf
 from billing.documents.statement import statement
 from billing.models import Invoice, InvoiceLine
+from billing.templatetags.shown import money
 from entities.models import Customer
 from tests.client import Api
 from tests.selling import CUSTOMER, Shop, prepaid, seats
@@ -263,3 +264,26 @@ def make_font(mark: str, path: Path) -> None:
     font.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
     font.setupPost()
     font.save(path)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        ("30", "usd", "$30.00"),
+        ("-4.52", "EUR", "−€4.52"),
+        ("500", "jpy", "¥500"),
+        ("12.5", "kwd", "KWD 12.500"),
+        ("-0.001", "usd", "$0.00"),
+        ("1234.5", "usd", "$1,234.50"),
+    ],
+)
+def test_staff_read_amounts_with_the_decimals_of_their_currency(amount: str, currency: str, text: str) -> None:
+    assert money(Decimal(amount), currency) == text
+
+
+@pytest.mark.django_db
+def test_staff_get_to_the_page_and_the_pdf(shop: Shop, admin_client: Client) -> None:
+    shop.attach("pro")
+    shown = admin_client.get(f"/admin/billing/invoice/{newest().pk}/change/").content.decode()
+    assert f'href="/invoices/{newest().public_id}"' in shown
+    assert f'href="/invoices/{newest().public_id}.pdf"' in shown
