@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.models import Discount, InvoiceLine, Overage, PendingLine, Subscription, SubscriptionItem
+from billing.models import Discount, InvoiceLine, Overage, PendingLine, Subscription, SubscriptionItem, VacatedSeat
 from plans import pricing
 from plans.intervals import Interval, period_around
 
@@ -81,6 +81,7 @@ class Holding:
     overages: list[Overage] = field(default_factory=list)  # put aside, unbilled
     covered: list[Covered] = field(default_factory=list)
     pending: list[PendingLine] = field(default_factory=list)
+    vacated: list[VacatedSeat] = field(default_factory=list)  # paid seats that nobody took over yet, oldest first
 
     @property
     def anchor(self) -> datetime:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 MONEY: dict[str, Any] = {"max_digits": 20, "decimal_places": 4}
 
@@ -57,6 +58,16 @@ class SandboxInvoice(models.Model):
     refund_keys = models.JSONField(default=list, help_text="Refunds already given.")
     lines = models.JSONField(default=list)
     idempotency_key = models.CharField(max_length=255, unique=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            # What a customer has left of earlier credit, however many invoices there are.
+            models.Index(
+                fields=["customer_id", "currency"],
+                condition=Q(total__lt=0) | Q(credit_used__gt=0),
+                name="sandbox_invoice_credit",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.invoice_id

@@ -5,6 +5,7 @@ operation and its step: asked again with the same key, they answer what they ans
 """
 
 from billing.processors.protocol import (
+    Charge,
     Collection,
     InvoiceItem,
     PaymentMethod,
@@ -12,6 +13,7 @@ from billing.processors.protocol import (
     Problem,
     ProcessorInvoice,
     ProcessorSubscription,
+    Put,
     Renewal,
     Session,
     SubscriptionItemState,
@@ -20,6 +22,7 @@ from billing.processors.protocol import (
 from billing.processors.registry import get_processor
 
 __all__ = [
+    "Charge",
     "Collection",
     "InvoiceItem",
     "PaymentMethod",
@@ -27,6 +30,7 @@ __all__ = [
     "Problem",
     "ProcessorInvoice",
     "ProcessorSubscription",
+    "Put",
     "Renewal",
     "Session",
     "SubscriptionItemState",

@@ -1,11 +1,11 @@
 """What a payment processor does for us, and the shapes it answers with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from plans.intervals import Interval
 
@@ -128,6 +128,33 @@ class ProcessorSubscription:
     ref: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """An invoice to make and collect."""
+
+    customer_id: str
+    currency: str
+    items: Sequence[InvoiceItem]
+    collection: Collection
+    key: str
+    net_terms_days: int | None = None
+    renewal: Renewal | None = None
+    tries_again: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """The same, as `charge_invoice` takes it."""
+        return {column.name: getattr(self, column.name) for column in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A subscription to bring in line: what `put_subscription` is given."""
+
+    subscription_id: str
+    terms: SubscriptionTerms
+    key: str
+
+
 class EventKind(StrEnum):
     """What an event is about; what has no kind is written down and left."""
 
@@ -155,6 +182,8 @@ class PaymentProcessor(Protocol):
     """The operations that the engine asks for; nothing here computes what is owed."""
 
     name: str
+    # Whether many renewals may be made at once, while their customers' other calls wait: not where each is a request.
+    takes_many: bool
 
     def ensure_customer(self, *, ref: str, email: str, name: str, clock_at: datetime | None, key: str) -> str:
         """The processor's id of a customer of ours, made at the first call; `clock_at` is its test clock, if any."""
@@ -184,6 +213,9 @@ class PaymentProcessor(Protocol):
 
         With `tries_again` the processor may try the card again by itself later.
         """
+
+    def charge_invoices(self, charges: Sequence[Charge]) -> list[ProcessorInvoice]:
+        """Many invoices at once: the same as one by one, in this order."""
 
     def expect_renewal(self, renewal: Renewal, *, goes_on: bool) -> None:
         """Raise RenewalNotReady when the processor has yet to open the renewal's invoice; `goes_on` unless all ends."""
@@ -239,6 +271,9 @@ class PaymentProcessor(Protocol):
         The id may be another one: what can't be changed in place is ended and opened again. It is "" when there can be
         none (yet): the renewal is charged without one then.
         """
+
+    def put_subscriptions(self, puts: Sequence[Put]) -> list[str]:
+        """Many subscriptions at once: the same as one by one, in this order."""
 
     def cancel_subscription(self, subscription_id: str, *, key: str) -> None:
         """End a subscription now, without credit."""

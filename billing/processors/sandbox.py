@@ -1,5 +1,6 @@
 """The built-in processor: test cards, hosted pages and invoices in tables of its own, nothing outside."""
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -7,17 +8,19 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
-from django.db.models import Sum
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import Q, Sum
 
 from billing.models import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
 from billing.processors.protocol import (
+    Charge,
     Collection,
     InvoiceItem,
     PaymentMethod,
     Problem,
     ProcessorInvoice,
     ProcessorSubscription,
+    Put,
     Renewal,
     Session,
     SubscriptionItemState,
@@ -25,6 +28,7 @@ from billing.processors.protocol import (
 )
 
 ZERO = Decimal(0)
+_MOVES_CREDIT = Q(total__lt=0) | Q(credit_used__gt=0)
 _PROBLEMS = {
     SandboxCard.Behavior.DECLINES: Problem.DECLINED,
     SandboxCard.Behavior.REQUIRES_AUTHENTICATION: Problem.AUTHENTICATION,
@@ -36,10 +40,21 @@ _LABELS = {
 }
 
 
+_PUT = """
+UPDATE billing_sandboxsubscription s
+SET items = n.items, current_period_start = n.start, current_period_end = n.until, status = n.status,
+  cancel_at = n.cancel_at
+FROM unnest(%(id)s::text[], %(items)s::jsonb[], %(start)s::timestamptz[], %(end)s::timestamptz[], %(status)s::text[],
+  %(cancel_at)s::timestamptz[]) AS n(id, items, start, until, status, cancel_at)
+WHERE s.subscription_id = n.id
+"""
+
+
 class SandboxProcessor:
     """A payment processor without money. Its own calls, beyond the protocol, stand in for what a customer does."""
 
     name = "sandbox"
+    takes_many = True
 
     def ensure_customer(self, *, ref: str, email: str, name: str, clock_at: datetime | None, key: str) -> str:
         return f"cus_{secrets.token_hex(10)}"
@@ -52,10 +67,7 @@ class SandboxProcessor:
         return PaymentMethod(card.behavior, _LABELS[SandboxCard.Behavior(card.behavior)]) if card else None
 
     def credit(self, customer_id: str, currency: str) -> Decimal:
-        rows = SandboxInvoice.objects.filter(customer_id=customer_id, currency=currency).exclude(status="void")
-        given = rows.filter(total__lt=0).aggregate(sum=Sum("total"))["sum"] or ZERO
-        used = rows.aggregate(sum=Sum("credit_used"))["sum"] or ZERO
-        return -given - used
+        return self._credits([customer_id]).get((customer_id, currency), ZERO)
 
     def charge_invoice(
         self,
@@ -69,23 +81,45 @@ class SandboxProcessor:
         renewal: Renewal | None = None,
         tries_again: bool = False,
     ) -> ProcessorInvoice:
-        def make() -> SandboxInvoice:
-            total = sum((item.amount for item in items), ZERO)
-            row = SandboxInvoice(
-                invoice_id=f"in_{secrets.token_hex(12)}",
-                customer_id=customer_id,
-                status="draft",
-                total=total,
-                currency=currency,
-                lines=[{"description": item.description, "amount": str(item.amount)} for item in items],
-                idempotency_key=key,
-            )
-            if collection is not Collection.DRAFT:
-                self._collect(row, by_card=collection is Collection.CARD)
-            row.save(force_insert=True)
-            return row
+        charge = Charge(customer_id=customer_id, currency=currency, items=items, collection=collection, key=key)
+        return self.charge_invoices([charge])[0]
 
-        return _invoice(_once(SandboxInvoice, key, make))
+    def charge_invoices(self, charges: Sequence[Charge]) -> list[ProcessorInvoice]:
+        try:
+            return [_invoice(row) for row in self._charge(charges)]
+        except IntegrityError:  # somebody made one of them a moment ago
+            return [_invoice(row) for row in self._charge(charges)]
+
+    def _charge(self, charges: Sequence[Charge]) -> list[SandboxInvoice]:
+        keys = [charge.key for charge in charges]
+        rows = {row.idempotency_key: row for row in SandboxInvoice.objects.filter(idempotency_key__in=keys)}
+        missing = [charge for charge in charges if charge.key not in rows]
+        if missing:
+            made = self._collected([_draft(charge) for charge in missing], missing)
+            with transaction.atomic():
+                rows |= {row.idempotency_key: row for row in SandboxInvoice.objects.bulk_create(made)}
+        return [rows[key] for key in keys]
+
+    def _collected(self, rows: list[SandboxInvoice], charges: Sequence[Charge]) -> list[SandboxInvoice]:
+        """The invoices paid, as far as they can be, from credit first and then by card; one after the other."""
+        owners = list({row.customer_id for row in rows})
+        cards = {card.customer_id: card for card in SandboxCard.objects.filter(customer_id__in=owners)}
+        credits_ = self._credits(owners)
+        for row, charge in zip(rows, charges, strict=True):
+            whose = (row.customer_id, row.currency)
+            left, card = credits_.get(whose, ZERO), cards.get(row.customer_id)
+            if charge.collection is not Collection.DRAFT:
+                _collect(row, by_card=charge.collection is Collection.CARD, card=card, credit=left)
+            credits_[whose] = left - row.credit_used - min(row.total, ZERO)
+        return rows
+
+    def _credits(self, customer_ids: Sequence[str]) -> dict[tuple[str, str], Decimal]:
+        """What negative invoices gave and later ones have not used up, by customer and currency."""
+        rows = SandboxInvoice.objects.filter(_MOVES_CREDIT, customer_id__in=customer_ids).exclude(status="void")
+        sums = rows.values_list("customer_id", "currency").annotate(
+            given=Sum("total", filter=Q(total__lt=0), default=ZERO), used=Sum("credit_used")
+        )
+        return {(owner, currency): -given - used for owner, currency, given, used in sums}
 
     def expect_renewal(self, renewal: Renewal, *, goes_on: bool) -> None:
         """Renewals are ours alone here."""
@@ -101,7 +135,8 @@ class SandboxProcessor:
         with transaction.atomic():
             row = SandboxInvoice.objects.select_for_update().get(invoice_id=invoice_id)
             if row.status == "open":
-                self._collect(row, by_card=True)
+                card = SandboxCard.objects.filter(customer_id=row.customer_id).first()
+                _collect(row, by_card=True, card=card, credit=self.credit(row.customer_id, row.currency))
                 row.save()
         return _invoice(row)
 
@@ -183,6 +218,22 @@ class SandboxProcessor:
         )
         return found
 
+    def put_subscriptions(self, puts: Sequence[Put]) -> list[str]:
+        known = [put for put in puts if put.subscription_id]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _PUT,
+                {
+                    "id": [put.subscription_id for put in known],
+                    "items": [json.dumps([_written(item) for item in put.terms.items]) for put in known],
+                    "start": [put.terms.period_start for put in known],
+                    "end": [put.terms.period_end for put in known],
+                    "status": [put.terms.status for put in known],
+                    "cancel_at": [put.terms.cancel_at for put in known],
+                },
+            )
+        return [put.subscription_id or self.put_subscription("", put.terms, key=put.key) for put in puts]
+
     def cancel_subscription(self, subscription_id: str, *, key: str) -> None:
         SandboxSubscription.objects.filter(subscription_id=subscription_id).update(status="canceled", cancel_at=None)
 
@@ -235,21 +286,6 @@ class SandboxProcessor:
 
     # -- inside --
 
-    def _collect(self, row: SandboxInvoice, *, by_card: bool) -> None:
-        due = row.total
-        if due > 0:
-            used = min(max(self.credit(row.customer_id, row.currency), ZERO), due)
-            due -= used
-        else:
-            used = ZERO
-        card = SandboxCard.objects.filter(customer_id=row.customer_id).first()
-        if due <= 0 or (by_card and card is not None and card.behavior == SandboxCard.Behavior.SUCCESS):
-            row.status, row.credit_used, row.problem = "paid", used, ""
-            return
-        row.status = "open"
-        if by_card:
-            row.problem = _PROBLEMS[SandboxCard.Behavior(card.behavior)] if card else Problem.NO_CARD
-
     def _open(
         self,
         customer_id: str,
@@ -272,6 +308,29 @@ class SandboxProcessor:
             )
 
         return _session(_once(SandboxSession, key, make))
+
+
+def _draft(charge: Charge) -> SandboxInvoice:
+    return SandboxInvoice(
+        invoice_id=f"in_{secrets.token_hex(12)}",
+        customer_id=charge.customer_id,
+        status="draft",
+        total=sum((item.amount for item in charge.items), ZERO),
+        currency=charge.currency,
+        lines=[{"description": item.description, "amount": str(item.amount)} for item in charge.items],
+        idempotency_key=charge.key,
+    )
+
+
+def _collect(row: SandboxInvoice, *, by_card: bool, card: SandboxCard | None, credit: Decimal) -> None:
+    used = min(max(credit, ZERO), row.total) if row.total > 0 else ZERO
+    due = row.total - used
+    if due <= 0 or (by_card and card is not None and card.behavior == SandboxCard.Behavior.SUCCESS):
+        row.status, row.credit_used, row.problem = "paid", used, ""
+        return
+    row.status = "open"
+    if by_card:
+        row.problem = _PROBLEMS[SandboxCard.Behavior(card.behavior)] if card else Problem.NO_CARD
 
 
 def _once[M: models.Model](model: type[M], key: str, make: Callable[[], M]) -> M:

@@ -1,13 +1,14 @@
 """Carrying an outcome out on our own rows: one transaction, under the customer's lock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import connection
 from django.db.models import Count
 
 from billing.models import Balance, InvoiceLine, Operation, Overage, PendingLine, Subscription, VacatedSeat
-from billing.outcomes import End, NewQuantity, Outcome, Start
+from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.proration import Holding, Line
 from billing.services import assignments, discounts, ledger, provisioning
 from billing.services.provisioning import CarryOver
@@ -15,6 +16,13 @@ from config.actor import Actor
 from entities.models import Customer
 
 Status = Subscription.Status
+_GO_ON = """
+UPDATE billing_subscription s
+SET billing_cycle_anchor = n.anchor, current_period_start = n.start, current_period_end = n.until
+FROM unnest(%(id)s::bigint[], %(anchor)s::timestamptz[], %(start)s::timestamptz[], %(end)s::timestamptz[])
+  AS n(id, anchor, start, until)
+WHERE s.id = n.id
+"""
 
 
 def apply(outcome: Outcome, *, customer: Customer, operation: Operation | None, actor: Actor) -> None:
@@ -39,15 +47,41 @@ def apply(outcome: Outcome, *, customer: Customer, operation: Operation | None, 
         row.ends_at = cancellation.ends_at
         row.canceled_at = at if cancellation.ends_at is not None else None
         row.save(update_fields=["ends_at", "canceled_at"])
-    for cycle in outcome.cycles:
-        row = cycle.subscription
-        row.billing_cycle_anchor = cycle.anchor
-        row.current_period_start, row.current_period_end = cycle.start, cycle.end
-        row.save(update_fields=["billing_cycle_anchor", "current_period_start", "current_period_end"])
+    go_on(outcome.cycles)
     for quantity in outcome.quantities:
         _set_quantity(quantity, at=at, actor=actor, operation_id=key)
     discounts.apply(outcome, customer=customer)
-    _settle_customer(customer, outcome)
+    settle_customer(customer, outcome)
+
+
+def go_on(cycles: Sequence[NewCycle]) -> None:
+    """Let subscriptions go on into their next periods."""
+    if not cycles:
+        return
+    for cycle in cycles:
+        row = cycle.subscription
+        row.billing_cycle_anchor = cycle.anchor
+        row.current_period_start, row.current_period_end = cycle.start, cycle.end
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _GO_ON,
+            {
+                "id": [cycle.subscription.pk for cycle in cycles],
+                "anchor": [cycle.anchor for cycle in cycles],
+                "start": [cycle.start for cycle in cycles],
+                "end": [cycle.end for cycle in cycles],
+            },
+        )
+
+
+def fall_behind(outcomes: Sequence[Outcome]) -> None:
+    """Renewals that could not be paid: what they bill goes on, past due."""
+    rows = [cycle.subscription for outcome in outcomes for cycle in outcome.cycles]
+    starts = [start.holding.subscription for outcome in outcomes for start in outcome.starts]
+    rows += [row for row in starts if row.is_paid]
+    for row in rows:
+        row.status = Status.PAST_DUE
+    Subscription.objects.filter(pk__in=[row.pk for row in rows]).update(status=Status.PAST_DUE)
 
 
 def settle(outcome: Outcome, rows: Iterable[InvoiceLine]) -> None:
@@ -186,7 +220,8 @@ def _set_quantity(change: NewQuantity, *, at: datetime, actor: Actor, operation_
         provisioning.set_prepaid(item=item, quantity=change.quantity, at=at, actor=actor, operation_id=operation_id)
 
 
-def _settle_customer(customer: Customer, outcome: Outcome) -> None:
+def settle_customer(customer: Customer, outcome: Outcome) -> None:
+    """What the first paid plan settles for the customer: anchor and currency."""
     changed = []
     if outcome.customer_anchor is not None and customer.billing_cycle_anchor != outcome.customer_anchor:
         customer.billing_cycle_anchor = outcome.customer_anchor

@@ -1,9 +1,9 @@
 """Time passing for a customer: everything that falls due, in order, each at its own instant."""
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +23,19 @@ logger = logging.getLogger(__name__)
 Status = Subscription.Status
 _LIVE = (Status.ACTIVE, Status.PAST_DUE)
 # More rounds at one instant than any customer can need: something does not make progress.
-_TOO_MANY = 1000
+TOO_MANY = 1000
+
+
+class What(Enum):
+    """What can be due for a customer."""
+
+    RENEWAL = "renewal"
+    END = "end"
+    START = "start"
+    REVERT = "revert"
+    RESET = "reset"
+    HOLD = "hold"
+    PAYMENT = "payment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ def advance(*, customer: Customer, until: datetime, actor: Actor) -> int:
         steps, repeated, last = 0, 0, None
         while (moment := next_due(customer, until)) is not None:
             repeated = repeated + 1 if moment == last else 0
-            if repeated > _TOO_MANY:
+            if repeated > TOO_MANY:
                 raise RuntimeError(f"customer {customer.pk} makes no progress at {moment}")
             last = moment
             if customer.clock_at is not None and moment > customer.clock_at:
@@ -77,65 +89,59 @@ def advance(*, customer: Customer, until: datetime, actor: Actor) -> int:
 
 def next_due(customer: Customer, until: datetime) -> datetime | None:
     """The earliest instant up to `until` at which something has to be done; None when there is nothing."""
-    rows = Subscription.objects.filter(customer=customer)
-    live = rows.filter(status__in=_LIVE)
-    balances = Balance.objects.filter(customer=customer, ended_at=None).filter(
-        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
-    )
-    paid = live.filter(is_paid=True)
-    held = Hold.objects.filter(customer=customer, status=Hold.Status.HELD)
-    waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING)
-    moments = [
-        *_earliest(paid, "current_period_end", until),
-        *_earliest(live, "ends_at", until),
-        *_earliest(rows.filter(status=Status.SCHEDULED), "started_at", until),
-        *_earliest(live.filter(trial_on_end=Plan.TrialEnd.REVERT), "trial_ends_at", until),
-        *_earliest(balances, "next_reset_at", until),
-        *_earliest(held, "expires_at", until),
-        *_earliest(waiting, "expires_at", until),
-    ]
+    moments: list[datetime] = []
+    for rows, column in sources().values():
+        found = rows.filter(customer=customer, **{f"{column}__lte": until}).order_by(column)
+        moments += found.values_list(column, flat=True)[:1]
     return min(moments, default=None)
 
 
-def _earliest(rows: QuerySet[Any], field: str, until: datetime) -> list[datetime]:
-    return list(rows.filter(**{f"{field}__lte": until}).order_by(field).values_list(field, flat=True)[:1])
-
-
-def due_customers(at: datetime) -> Iterable[int]:
-    """Keys of the customers for whom something is due; those with a test clock have a time of their own."""
-    on_wall = Q(customer__clock_at=None)
-    live = Subscription.objects.filter(on_wall, status__in=_LIVE)
-    due = (
-        live.filter(is_paid=True, current_period_end__lte=at).values("customer"),
-        live.filter(ends_at__lte=at).values("customer"),
-        live.filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at).values("customer"),
-        Subscription.objects.filter(on_wall, status=Status.SCHEDULED, started_at__lte=at).values("customer"),
-        Operation.objects.filter(on_wall, status=Operation.Status.WAITING, expires_at__lte=at).values("customer"),
-        Operation.objects.filter(status=Operation.Status.PENDING).values("customer"),
+def sources() -> dict[What, tuple[QuerySet[Any], str]]:
+    """Where what is due is found, and the column that says when."""
+    live = Subscription.objects.filter(status__in=_LIVE)
+    balances = Balance.objects.filter(ended_at=None).filter(
+        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
     )
-    first, *others = due
-    return first.union(*others).values_list("customer", flat=True)
+    return {
+        What.RENEWAL: (live.filter(is_paid=True), "current_period_end"),
+        What.END: (live, "ends_at"),
+        What.START: (Subscription.objects.filter(status=Status.SCHEDULED), "started_at"),
+        What.REVERT: (live.filter(trial_on_end=Plan.TrialEnd.REVERT), "trial_ends_at"),
+        What.RESET: (balances, "next_reset_at"),
+        What.HOLD: (Hold.objects.filter(status=Hold.Status.HELD), "expires_at"),
+        What.PAYMENT: (Operation.objects.filter(status=Operation.Status.WAITING), "expires_at"),
+    }
 
 
 def _do(customer: Customer, at: datetime, actor: Actor) -> None:
     """Everything of one instant: what lapses, renewals, ends, starts, and last the resets that are left."""
-    currency = subscriptions.currency_of(customer)
+    lapse(customer, at, actor)
+    due = holdings.rows(customer).filter(is_paid=True, current_period_end__lte=at).live()
+    for group in cycles.groups(due, at):
+        cycles.renew(group, actor=actor, currency=subscriptions.currency_of(customer))
+        customer.refresh_from_db()
+    end_and_start(customer, at, actor)
+    while resets.reset_due(at=at, actor=actor, customer_pk=customer.pk):
+        pass
+
+
+def lapse(customer: Customer, at: datetime, actor: Actor) -> None:
+    """What lapses first: payments that nobody made, holds, trials that go back."""
     operations.expire_waiting(customer, at=at, only_due=True)
     holds.expire_due(at=at, wall=at, actor=actor, customer_pk=customer.pk)
     reverting = holdings.rows(customer).live().filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at)
     for row in reverting:
-        cycles.end_trial(row, at=at, actor=actor, currency=currency)
-    due = holdings.rows(customer).filter(is_paid=True, current_period_end__lte=at).live()
-    for group in cycles.groups(due, at):
-        cycles.renew(group, actor=actor, currency=currency)
-        customer.refresh_from_db()
+        cycles.end_trial(row, at=at, actor=actor, currency=subscriptions.currency_of(customer))
+
+
+def end_and_start(customer: Customer, at: datetime, actor: Actor) -> None:
+    """What ends and starts although nothing renews then."""
+    currency = subscriptions.currency_of(customer)
     for row in holdings.rows(customer).live().filter(ends_at__lte=at):
         if not cycles.is_followed(row, at):
             cycles.end_due(row, at=at, actor=actor, currency=currency)
     for row in holdings.rows(customer).filter(status=Status.SCHEDULED, started_at__lte=at):
         cycles.start_scheduled(row, at=at, actor=actor, currency=currency)
-    while resets.reset_due(at=at, actor=actor, customer_pk=customer.pk):
-        pass
 
 
 def _tell(customer: Customer, at: datetime) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from billing import proration
-from billing.models import Invoice, Operation, Subscription
+from billing.models import Discount, Invoice, Operation, Subscription
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.processors import Collection, Renewal, get_processor
 from billing.proration import Holding
@@ -52,6 +52,15 @@ def groups(rows: Iterable[Subscription], boundary: datetime) -> list[Group]:
     return [Group(members[0].customer, members[0].entity, members, boundary) for _, members in sorted(found.items())]
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is read before a renewal is computed."""
+
+    held: list[Holding]
+    waiting: list[Subscription]  # plans of the scope that are to start at the boundary
+    discounts: list[Discount]  # of the customer, running then
+
+
 def renew(group: Group, *, actor: Actor, currency: str) -> Result:
     """Close the cycle that ends at the boundary and open the next: one invoice, once.
 
@@ -59,13 +68,23 @@ def renew(group: Group, *, actor: Actor, currency: str) -> Result:
     takes its place. An invoice that can't be collected leaves the plans past due, not ended (spec billing 12).
     Raises RenewalNotReady, having done nothing, while the processor has yet to open the invoice.
     """
-    first = group.rows[0]
-    due = Renewal(next((row.processor_subscription_id for row in group.rows), ""), group.boundary)
+    due = renewal_at(group)
     goes_on = any(not _ends(row, group.boundary) for row in group.rows)
     get_processor().expect_renewal(due, goes_on=goes_on)
     _reset(group, actor)
     outcome = renewal(group, currency=currency)
-    job = Job(
+    return operations.carry_out(job(group, actor=actor), outcome)
+
+
+def renewal_at(group: Group) -> Renewal:
+    """Which renewal of the processor's subscription it is."""
+    return Renewal(next((row.processor_subscription_id for row in group.rows), ""), group.boundary)
+
+
+def job(group: Group, *, actor: Actor) -> Job:
+    """A renewal as an operation. Its key is the boundary's: made twice, it is charged once."""
+    first = group.rows[0]
+    return Job(
         customer=group.customer,
         entity=group.entity,
         kind=Operation.Kind.RENEWAL,
@@ -75,20 +94,46 @@ def renew(group: Group, *, actor: Actor, currency: str) -> Result:
         unpaid=Unpaid.GOES_ON,
         collection=Collection.SEND if first.sends_invoice else Collection.CARD,
         net_terms_days=first.net_terms_days,
-        renewal=due,
+        renewal=renewal_at(group),
         key=f"{Step.RENEW}-{first.pk}-{milliseconds(group.boundary)}",
     )
-    return operations.carry_out(job, outcome)
 
 
-def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcome:
-    """What the boundary comes to. A forecast looks ahead: what is overdrawn now counts as what will be put aside."""
+def read(group: Group) -> Known:
+    """What has to be known of one group."""
+    running = discounts.of(group.customer, at=group.boundary)
+    return Known(holdings.load(group.rows, at=None), _scheduled(group), running)
+
+
+def is_plain(group: Group, known: Known) -> bool:
+    """Whether all of it goes on as it is: nothing ends, starts or changes, so that its lines are all there is to do."""
+    at = group.boundary
+    is_spent = any(row.duration == Discount.Duration.ONE_OFF for row in known.discounts)
+    return (
+        not known.waiting
+        and not is_spent
+        and all(
+            (row.ends_at is None or row.ends_at > at)
+            and row.trial_ends_at != at
+            and not holding.vacated
+            and not any(item.upcoming_quantity is not None for item in holding.items)
+            and situation.terms(holding).shortest is not None
+            for holding in known.held
+            for row in [holding.subscription]
+        )
+    )
+
+
+def renewal(group: Group, *, currency: str, is_forecast: bool = False, known: Known | None = None) -> Outcome:
+    """What the boundary comes to. A forecast looks ahead: what is overdrawn now counts as what will be put aside.
+
+    `known` is what was read for many groups at once; a plain group is computed from it without another look.
+    """
     at = group.boundary
     outcome = Outcome(at=at, currency=currency, intent="renewal")
-    held = holdings.load(group.rows, at=at)
-    waiting = _scheduled(group)
+    known = known or read(group)
     charges = []
-    for holding in held:
+    for holding in known.held:
         row = holding.subscription
         after_trial = row.trial_ends_at == at
         ends = _ends(row, at)
@@ -101,7 +146,7 @@ def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcom
         outcome.lines += proration.pending_lines(holding)
         if ends:
             outcome.ends.append(End(row, "The trial ended without a card" if after_trial else "Ended with its cycle"))
-            successor = _successor(row, waiting)
+            successor = _successor(row, known.waiting)
             if successor is not None:
                 charges += _begin(outcome, successor, holding, currency)
             elif after_trial:
@@ -112,7 +157,7 @@ def renewal(group: Group, *, currency: str, is_forecast: bool = False) -> Outcom
                 outcome.customer_anchor = holding.anchor
     outcome.lines += charges
     outcome.leaves_invoice = bool(outcome.cycles)
-    discounts.lower(outcome, group.customer)
+    discounts.lower(outcome, group.customer, running=known.discounts)
     return outcome
 
 
@@ -257,7 +302,7 @@ def _sets_anchor(row: Subscription, at: datetime) -> bool:
 
 def _go_on(outcome: Outcome, holding: Holding, currency: str) -> list[proration.Line]:
     row, at = holding.subscription, outcome.at
-    dropped = holdings.vacated([holding])
+    dropped = holding.vacated
     for seat in dropped:
         position = seat.item.position
         holding.seats[position] = max(ZERO, holding.seats.get(position, ZERO) - 1)

@@ -1,6 +1,6 @@
 """Discounts of a customer: which run, which a request adds or takes away, and what they make of an outcome."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.db.models import F, Q
@@ -47,6 +47,18 @@ def lower(
 def of(customer: Customer, *, at: datetime) -> list[Discount]:
     """The discounts that lower an invoice of that instant."""
     return list(Discount.objects.filter(customer=customer).running(at))
+
+
+def of_many(moments: Mapping[int, datetime]) -> dict[int, list[Discount]]:
+    """The same for many customers (by key), each at its own instant."""
+    found: dict[int, list[Discount]] = {key: [] for key in moments}
+    latest = max(moments.values())
+    for row in Discount.objects.filter(customer__in=moments, starts_at__lte=latest).order_by("pk"):
+        at = moments[row.customer_id]
+        is_over = any(end is not None and end <= at for end in (row.ended_at, row.ends_at))
+        if row.starts_at <= at and not is_over:
+            found[row.customer_id].append(row)
+    return found
 
 
 def wanted(

@@ -3,17 +3,23 @@
 Whatever they need is in the operation's row as well, so that another process can take them when the first one dies.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import Outcome
 from billing.processors import Collection, InvoiceItem, get_processor
 from billing.services import syncing
 from entities.models import Customer, Entity
+
+_REMEMBER = """
+UPDATE billing_operation o SET outcome = w.outcome, status = %s
+FROM unnest(%s::bigint[], %s::jsonb[]) AS w(id, outcome) WHERE o.id = w.id
+"""
 
 Scopes = Mapping[int | None, Entity | None]
 
@@ -31,7 +37,7 @@ def finish(operation: Operation, *, customer: Customer, scopes: Scopes, ended: I
             entity=entity,
             ended=[row for row in gone if row.entity_id == key],
             at=operation.at,
-            key=f"operation-{operation.pk}-{key or 0}",
+            key=sync_key(operation, key),
         )
     operation.status, operation.finished_at = Operation.Status.DONE, operation.at
     operation.save(update_fields=["status", "finished_at"])
@@ -47,6 +53,22 @@ def finish_written(operation: Operation) -> None:
         scopes={key or None: entities.get(key) for key in written["scopes"]},
         ended=Subscription.objects.filter(pk__in=written["ended"]),
     )
+
+
+def sync_key(operation: Operation, entity_pk: int | None) -> str:
+    """The key under which the processor is told what an operation left in a scope."""
+    return f"operation-{operation.pk}-{entity_pk or 0}"
+
+
+def remember(written: Sequence[tuple[Operation, Mapping[str, Any]]]) -> None:
+    """Remember that all is written, and what is left to do, for another process to do it if this one dies."""
+    for operation, left in written:
+        operation.outcome = {**operation.outcome, "applied": True, **left}
+        operation.status = Operation.Status.PENDING  # from where any process can finish it
+    keys = [operation.pk for operation, _ in written]
+    outcomes = [json.dumps(operation.outcome) for operation, _ in written]
+    with connection.cursor() as cursor:
+        cursor.execute(_REMEMBER, [Operation.Status.PENDING.value, keys, outcomes])
 
 
 def left_to_do(outcome: Outcome, found: Scopes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -28,11 +28,27 @@ def rows(customer: Customer) -> SubscriptionQuerySet:
     )
 
 
-def load(subscriptions: Iterable[Subscription], *, at: datetime) -> list[Holding]:
-    """The holdings of saved subscriptions, in their order, with what covers time after `at` and what is unbilled."""
+def rows_in(scopes: Collection[tuple[int, int | None]]) -> SubscriptionQuerySet:
+    """The same for many scopes (keys of customer and entity): plans, customers and features are read once each."""
+    entities = [entity for _, entity in scopes if entity is not None]
+    owners = [customer for customer, entity in scopes if entity is None]
+    return (
+        Subscription.objects.filter(Q(entity__in=entities) | Q(entity=None, customer__in=owners))
+        .prefetch_related("plan", "entity", "customer", "items__feature", "items__entity_feature")
+        .order_by("started_at", "pk")
+    )
+
+
+def load(subscriptions: Iterable[Subscription], *, at: datetime | None) -> list[Holding]:
+    """The holdings of saved subscriptions, in their order, with what is unbilled and what covers time after `at`.
+
+    None leaves out what covers time: nothing is going to be given back.
+    """
     found = {row.pk: Holding(row, list(row.items.all())) for row in subscriptions}
     if found:
         _read_lines(found, at)
+        for seat in vacated(list(found.values())):
+            found[seat.item.subscription_id].vacated.append(seat)
         # Only what is sold by usage can be overdrawn or count seats.
         sold = {pk for pk, holding in found.items() if any(item.is_usage_based for item in holding.items)}
         if sold:
@@ -104,17 +120,18 @@ def _read_balances(found: dict[int, Holding]) -> None:
             holding.seats_held[item.position] = held + balance.usage + balance.held
 
 
-def _read_lines(found: dict[int, Holding], at: datetime) -> None:
-    lines = InvoiceLine.objects.filter(
-        Q(subscription__in=found) & Q(period_end__gt=at) & ~Q(invoice__status__in=_DEAD)
-    ).order_by("pk")
-    for line in lines:
-        found[line.subscription_id or 0].covered.append(_covered(line))
+def _read_lines(found: dict[int, Holding], at: datetime | None) -> None:
+    if at is not None:
+        lines = InvoiceLine.objects.filter(
+            Q(subscription__in=found) & Q(period_end__gt=at) & ~Q(invoice__status__in=_DEAD)
+        ).order_by("pk")
+        for line in lines:
+            found[line.subscription_id or 0].covered.append(_covered(line))
     waiting = PendingLine.objects.filter(subscription__in=found, line=None).order_by("pk")
     for row in waiting:
         holding = found[row.subscription_id]
         holding.pending.append(row)
-        if row.period_end is not None and row.period_end > at:
+        if at is not None and row.period_end is not None and row.period_end > at:
             holding.covered.append(_covered(row))
 
 

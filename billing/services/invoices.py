@@ -1,7 +1,8 @@
 """Writing invoices: numbered without gaps, line by line, and what becomes of them."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,8 +13,6 @@ from billing.models import (
     Invoice,
     InvoiceLine,
     Operation,
-    Overage,
-    PendingLine,
     Subscription,
     SubscriptionItem,
 )
@@ -25,10 +24,19 @@ from entities.models import Customer, Entity
 ZERO = Decimal(0)
 LARGEST = Decimal(10) ** 12
 Status = Invoice.Status
-_NEXT_NUMBER = """
-INSERT INTO billing_invoicenumber AS numbers (id, last) VALUES (1, 1)
-ON CONFLICT (id) DO UPDATE SET last = numbers.last + 1 RETURNING last
+_NEXT_NUMBERS = """
+INSERT INTO billing_invoicenumber AS numbers (id, last) VALUES (1, %(count)s)
+ON CONFLICT (id) DO UPDATE SET last = numbers.last + %(count)s RETURNING last
 """
+_SETTLE = """
+UPDATE billing_overage o SET line_id = b.line, settled_at = b.at
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS b(id, line, at) WHERE o.id = b.id
+"""
+_BILL = """
+UPDATE billing_pendingline p SET line_id = b.line FROM unnest(%s::bigint[], %s::bigint[]) AS b(id, line)
+WHERE p.id = b.id
+"""
+_BATCH = 1000
 _STATUS = {"paid": Status.PAID, "open": Status.OPEN, "draft": Status.DRAFT, "void": Status.VOID}
 
 
@@ -51,34 +59,65 @@ def to_processor(lines: Sequence[Line]) -> list[InvoiceItem]:
     ]
 
 
-def write(
-    *,
-    customer: Customer,
-    entity: Entity | None,
-    operation: Operation | None,
-    cause: Invoice.Cause,
-    currency: str,
-    lines: Sequence[Line],
-    at: datetime,
-    collected: ProcessorInvoice | None,
-    net_terms_days: int | None = None,
-    attributed: bool = True,
-) -> tuple[Invoice, list[InvoiceLine]]:
-    """Write an invoice as the processor has it; `collected` None keeps lines that cancel out, without showing them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An invoice to be written as the processor has it; `collected` None keeps lines that cancel out, without showing.
 
     With `attributed` off (not paid yet) the lines belong to no subscription until `attribute_to` says so, and what
     they bill stays unbilled.
     """
-    status = _STATUS[collected.status] if collected else Status.PAID
-    invoice = Invoice.objects.create(
-        number="" if collected is None or status == Status.DRAFT else next_number(),
+
+    customer: Customer
+    entity: Entity | None
+    operation: Operation | None
+    cause: Invoice.Cause
+    currency: str
+    lines: Sequence[Line]
+    at: datetime
+    collected: ProcessorInvoice | None
+    net_terms_days: int | None = None
+    attributed: bool = True
+
+    @property
+    def status(self) -> Invoice.Status:
+        return _STATUS[self.collected.status] if self.collected else Status.PAID
+
+    @property
+    def is_numbered(self) -> bool:
+        return self.collected is not None and self.status != Status.DRAFT
+
+
+def write(draft: Draft) -> tuple[Invoice, list[InvoiceLine]]:
+    """Write one invoice."""
+    return write_all([draft])[0]
+
+
+def write_all(drafts: Sequence[Draft]) -> list[tuple[Invoice, list[InvoiceLine]]]:
+    """Write invoices, numbered in this order, and mark what they bill as billed; inside the caller's transaction."""
+    numbers = iter(_numbers(sum(draft.is_numbered for draft in drafts)))
+    made = Invoice.objects.bulk_create(
+        [_invoice(draft, next(numbers) if draft.is_numbered else "") for draft in drafts], batch_size=_BATCH
+    )
+    written = [
+        (invoice, [_line(draft, invoice, position, line) for position, line in enumerate(draft.lines)])
+        for invoice, draft in zip(made, drafts, strict=True)
+    ]
+    InvoiceLine.objects.bulk_create([row for _, rows in written for row in rows], batch_size=_BATCH)
+    _mark_billed([(draft, rows) for draft, (_, rows) in zip(drafts, written, strict=True) if draft.attributed])
+    return written
+
+
+def _invoice(draft: Draft, number: str) -> Invoice:
+    at, lines, collected = draft.at, draft.lines, draft.collected
+    return Invoice(
+        number=number,
         public_id=secrets.token_urlsafe(24),
-        customer=customer,
-        entity=entity,
-        operation=operation,
-        cause=cause,
-        status=status,
-        currency=currency,
+        customer=draft.customer,
+        entity=draft.entity,
+        operation=draft.operation,
+        cause=draft.cause,
+        status=draft.status,
+        currency=draft.currency,
         total=proration.total(lines),
         is_internal=collected is None,
         processor_id=collected.id if collected else "",
@@ -86,44 +125,48 @@ def write(
         period_start=min((line.period.start for line in lines if line.period), default=None),
         period_end=max((line.period.end for line in lines if line.period), default=None),
         created_at=at,
-        due_at=at + timedelta(days=net_terms_days) if net_terms_days is not None else None,
-        paid_at=at if status == Status.PAID else None,
+        due_at=at + timedelta(days=draft.net_terms_days) if draft.net_terms_days is not None else None,
+        paid_at=at if draft.status == Status.PAID else None,
     )
-    rows = [
-        InvoiceLine(
-            invoice=invoice,
-            position=position,
-            kind=line.kind,
-            is_credit=line.is_credit,
-            display_name=line.display_name[:255],
-            description=line.description,
-            amount=line.amount,
-            quantity=line.quantity,
-            plan=line.subscription.plan,
-            feature=line.item.feature if line.item else None,
-            entity=line.subscription.entity,
-            subscription=line.subscription if attributed else None,
-            item=line.item if attributed else None,
-            lowers=line.lowers or "",
-            discount=line.discount if line.discount is not None and line.discount.pk else None,
-            period_start=line.period.start if line.period else None,
-            period_end=line.period.end if line.period else None,
-        )
-        for position, line in enumerate(lines)
-    ]
-    InvoiceLine.objects.bulk_create(rows)
-    if attributed:
-        _mark_billed(rows, lines, at=at)
-    return invoice, rows
 
 
-def _mark_billed(rows: Sequence[InvoiceLine], lines: Sequence[Line], *, at: datetime) -> None:
+def _line(draft: Draft, invoice: Invoice, position: int, line: Line) -> InvoiceLine:
+    return InvoiceLine(
+        invoice=invoice,
+        position=position,
+        kind=line.kind,
+        is_credit=line.is_credit,
+        display_name=line.display_name[:255],
+        description=line.description,
+        amount=line.amount,
+        quantity=line.quantity,
+        plan_id=line.subscription.plan_id,
+        feature_id=line.item.feature_id if line.item else None,
+        entity_id=line.subscription.entity_id,
+        subscription=line.subscription if draft.attributed else None,
+        item=line.item if draft.attributed else None,
+        lowers=line.lowers or "",
+        discount=line.discount if line.discount is not None and line.discount.pk else None,
+        period_start=line.period.start if line.period else None,
+        period_end=line.period.end if line.period else None,
+    )
+
+
+def _mark_billed(written: Iterable[tuple[Draft, Sequence[InvoiceLine]]]) -> None:
     """What was put aside or waited is billed by these lines, and by no others."""
-    for row, line in zip(rows, lines, strict=True):
-        if line.overages:
-            Overage.objects.filter(pk__in=[overage.pk for overage in line.overages]).update(settled_at=at, line=row)
-        if line.pending is not None:
-            PendingLine.objects.filter(pk=line.pending.pk).update(line=row)
+    overages: list[tuple[int, int, datetime]] = []
+    pending: list[tuple[int, int]] = []
+    for draft, rows in written:
+        for row, line in zip(rows, draft.lines, strict=True):
+            overages += [(overage.pk, row.pk, draft.at) for overage in line.overages]
+            if line.pending is not None:
+                pending.append((line.pending.pk, row.pk))
+    with connection.cursor() as cursor:
+        if overages:
+            columns = [list(column) for column in zip(*overages, strict=True)]
+            cursor.execute(_SETTLE, columns)
+        if pending:
+            cursor.execute(_BILL, [list(column) for column in zip(*pending, strict=True)])
 
 
 def attribute_to(rows: Sequence[InvoiceLine], subscriptions: Sequence[Subscription]) -> None:
@@ -137,10 +180,18 @@ def attribute_to(rows: Sequence[InvoiceLine], subscriptions: Sequence[Subscripti
 
 
 def next_number() -> str:
-    """The next invoice number. The one row that counts stays locked until the transaction ends: no gaps."""
+    """The next invoice number."""
+    return _numbers(1)[0]
+
+
+def _numbers(count: int) -> list[str]:
+    """The next invoice numbers. The one row that counts stays locked until the transaction ends: no gaps."""
+    if not count:
+        return []
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_NUMBER)
-        return f"{cursor.fetchone()[0]:08d}"
+        cursor.execute(_NEXT_NUMBERS, {"count": count})
+        (last,) = cursor.fetchone()
+    return [f"{number:08d}" for number in range(last - count + 1, last + 1)]
 
 
 def mark(invoice: Invoice, collected: ProcessorInvoice, *, at: datetime) -> None:

@@ -8,7 +8,7 @@ comes last: once it is out of hand it can't be taken back.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -17,9 +17,9 @@ from typing import Any
 from django.db import transaction
 
 from billing.errors import PaymentDeclined
-from billing.models import Invoice, InvoiceLine, Operation, Subscription
+from billing.models import Invoice, InvoiceLine, Operation
 from billing.outcomes import Outcome
-from billing.processors import Collection, Problem, ProcessorInvoice, Renewal, get_processor
+from billing.processors import Charge, Collection, Problem, ProcessorInvoice, Renewal, get_processor
 from billing.services import applying, discounts, finishing, invoices, syncing
 from config.actor import Actor
 from entities.models import Customer, Entity
@@ -96,7 +96,15 @@ def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoic
     """Charge what there is to charge; None when there is nothing. Raises PaymentDeclined where the job says so."""
     if not (outcome.leaves_invoice or outcome.total) or _is_credited_later(job, outcome):
         return None
-    collected = get_processor().charge_invoice(
+    collected = get_processor().charge_invoice(**charge(job, outcome, operation).arguments())
+    if collected.status != "paid" and job.unpaid is Unpaid.REFUSED:
+        _refuse(operation, collected, outcome)
+    return collected
+
+
+def charge(job: Job, outcome: Outcome, operation: Operation) -> Charge:
+    """What the processor is to charge for an operation."""
+    return Charge(
         customer_id=syncing.ensure_customer(job.customer),
         currency=outcome.currency,
         items=invoices.to_processor(outcome.lines),
@@ -106,9 +114,6 @@ def collect(job: Job, outcome: Outcome, operation: Operation) -> ProcessorInvoic
         renewal=job.renewal,
         tries_again=job.unpaid is Unpaid.GOES_ON,
     )
-    if collected.status != "paid" and job.unpaid is Unpaid.REFUSED:
-        _refuse(operation, collected, outcome)
-    return collected
 
 
 def record(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> Result:
@@ -117,24 +122,14 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
     result = Result(outcome, operation, problem=collected.problem if collected else None)
     applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
     if result.problem is not None and job.unpaid is Unpaid.GOES_ON:
-        _past_due(outcome)
+        applying.fall_behind([outcome])
     result.made = job.work(operation.pk) if job.work else None
     lines: list[InvoiceLine] = []
     is_credited = _is_credited_later(job, outcome)
     if is_credited:
         collected = ProcessorInvoice("", "paid", outcome.total, outcome.currency, "")
     if outcome.lines or collected is not None:
-        result.invoice, lines = invoices.write(
-            customer=customer,
-            entity=job.entity,
-            operation=operation,
-            cause=job.cause,
-            currency=outcome.currency,
-            lines=outcome.lines,
-            at=outcome.at,
-            collected=collected,
-            net_terms_days=job.net_terms_days,
-        )
+        result.invoice, lines = invoices.write(invoice_draft(job, outcome, operation, collected))
     applying.settle(outcome, lines)
     applying.wait(outcome.waiting, at=outcome.at)
     _written(job, outcome, operation, is_credited=is_credited)
@@ -143,6 +138,23 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
     if collected is not None and collected.status == "open":
         result.payment_url = collected.url
     return result
+
+
+def invoice_draft(
+    job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None
+) -> invoices.Draft:
+    """The invoice of an operation."""
+    return invoices.Draft(
+        customer=job.customer,
+        entity=job.entity,
+        operation=operation,
+        cause=job.cause,
+        currency=outcome.currency,
+        lines=outcome.lines,
+        at=outcome.at,
+        collected=collected,
+        net_terms_days=job.net_terms_days,
+    )
 
 
 def reverse(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice | None) -> None:
@@ -192,7 +204,14 @@ def finish(job: Job, outcome: Outcome, operation: Operation) -> None:
 
 def write_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operation.Status.PENDING) -> Operation:
     """The operation's row, committed before anything happens."""
-    return Operation.objects.create(
+    operation = written_down(job, outcome, status=status)
+    operation.save(force_insert=True)
+    return operation
+
+
+def written_down(job: Job, outcome: Outcome, *, status: Operation.Status = Operation.Status.PENDING) -> Operation:
+    """The operation's row, unsaved."""
+    return Operation(
         customer=job.customer,
         entity=job.entity,
         kind=job.kind,
@@ -211,23 +230,9 @@ def _is_credited_later(job: Job, outcome: Outcome) -> bool:
     return outcome.total < 0 and not job.key and job.collection is not Collection.DRAFT
 
 
-def _past_due(outcome: Outcome) -> None:
-    """Mark what goes on or begins without being paid for."""
-    going_on = [cycle.subscription.pk for cycle in outcome.cycles]
-    begun = [start.holding.subscription.pk for start in outcome.starts if start.holding.subscription.is_paid]
-    Subscription.objects.filter(pk__in=[*going_on, *begun]).update(status=Subscription.Status.PAST_DUE)
-
-
 def _written(job: Job, outcome: Outcome, operation: Operation, *, is_credited: bool = False) -> None:
-    """Remember that all is written, and what is left to do, for another process to do it if this one dies."""
-    operation.outcome = {
-        **operation.outcome,
-        "applied": True,
-        "is_credited": is_credited,
-        **finishing.left_to_do(outcome, finishing.scopes(outcome, operation, job.entity)),
-    }
-    operation.status = Operation.Status.PENDING  # from where any process can finish it
-    operation.save(update_fields=["outcome", "status"])
+    left = finishing.left_to_do(outcome, finishing.scopes(outcome, operation, job.entity))
+    finishing.remember([(operation, {"is_credited": is_credited, **left})])
 
 
 def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:
@@ -279,18 +284,8 @@ def _fail(operation: Operation, outcome: Outcome) -> None:
 def _wait(job: Job, outcome: Outcome, operation: Operation, collected: ProcessorInvoice) -> Result:
     expire_waiting(job.customer, at=outcome.at, except_for=operation.pk)
     with transaction.atomic():
-        invoice, _ = invoices.write(
-            customer=job.customer,
-            entity=job.entity,
-            operation=operation,
-            cause=job.cause,
-            currency=outcome.currency,
-            lines=outcome.lines,
-            at=outcome.at,
-            collected=collected,
-            net_terms_days=job.net_terms_days,
-            attributed=False,
-        )
+        draft = replace(invoice_draft(job, outcome, operation, collected), attributed=False)
+        invoice, _ = invoices.write(draft)
         operation.status = Operation.Status.WAITING
         operation.expires_at = outcome.at + PATIENCE if job.collection is Collection.CARD else None
         operation.save(update_fields=["status", "expires_at"])

@@ -4,7 +4,7 @@ Plain is a balance that rolls nothing over, has no hold on it and is not over by
 billing.refill and plans.intervals, said in SQL; tests/domain/test_plain_resets.py holds the two to each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from billing.models import LedgerEntry
@@ -53,10 +53,10 @@ _RESET = """
 WITH due AS MATERIALIZED (
   SELECT b.id, b.included + b.prepaid AS refilled, b.granted, b.usage, b.expired, b.allows_overage, b.item_id,
     b.reset_anchor AT TIME ZONE 'UTC' AS anchor, b.next_reset_at AT TIME ZONE 'UTC' AS due_at,
-    least(%(at)s::timestamptz, b.expires_at - interval '1 microsecond') AT TIME ZONE 'UTC' AS at,
+    least({at}, b.expires_at - interval '1 microsecond') AT TIME ZONE 'UTC' AS at, {at} AS seen,
     {months} * b.reset_interval_count AS months, {span} * b.reset_interval_count AS span
-  FROM billing_balance b
-  WHERE b.next_reset_at <= %(at)s::timestamptz AND b.ended_at IS NULL AND NOT b.rolls_over AND b.held = 0
+  FROM {rows}
+  WHERE b.next_reset_at <= {at} AND b.ended_at IS NULL AND NOT b.rolls_over AND b.held = 0
     AND b.reset_interval NOT IN ('', 'one_off') AND (b.expires_at IS NULL OR b.expires_at > b.next_reset_at)
     AND NOT EXISTS (SELECT FROM billing_subscription u WHERE u.id = b.subscription_id AND u.ends_at <= b.next_reset_at)
     {condition}
@@ -70,7 +70,7 @@ WITH due AS MATERIALIZED (
   FROM guessed d
 ), numbered AS MATERIALIZED (
   SELECT d.id, d.refilled, d.granted, d.usage, d.expired, d.allows_overage, d.item_id, d.anchor, d.months, d.span,
-    d.boundary, {number_boundary} AS n
+    d.boundary, d.seen, {number_boundary} AS n
   FROM reached d
 ), refilled AS (
   SELECT d.*, CASE WHEN d.boundary < d.anchor THEN d.anchor WHEN {boundary_n} <= d.boundary THEN {boundary_after}
@@ -80,11 +80,11 @@ WITH due AS MATERIALIZED (
   UPDATE billing_balance b SET granted = d.refilled, usage = 0, expired = 0, next_reset_at = d.next AT TIME ZONE 'UTC'
   FROM refilled d WHERE b.id = d.id AND b.id = ANY(ARRAY(SELECT id FROM due))
   RETURNING b.id, b.customer_id, b.entity_id, d.boundary, d.refilled, d.granted, d.usage, d.expired, d.allows_overage,
-    d.item_id
+    d.item_id, d.seen
 ), entry AS (
   INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,
     boundary_at, actor, request_id, reason)
-  SELECT m.id, m.customer_id, m.entity_id, %(kind)s, %(at)s, m.refilled - m.granted, -m.usage, 0, -m.expired,
+  SELECT m.id, m.customer_id, m.entity_id, %(kind)s, m.seen, m.refilled - m.granted, -m.usage, 0, -m.expired,
     m.boundary AT TIME ZONE 'UTC', %(actor)s, %(request)s, trim_scale(m.usage)::text || ' used was cleared'
   FROM moved m
 ), overage AS (
@@ -98,9 +98,16 @@ SELECT count(*) FROM moved
 """
 
 
-def _statement(*, condition: str, order: str, waiting: str) -> str:
+_AT = "%(at)s"
+
+
+def _statement(
+    *, condition: str = "", order: str = "b.id", waiting: str = "", rows: str = "billing_balance b", at: str = _AT
+) -> str:
     return compact(
         _RESET.format(
+            rows=rows,
+            at=at,
             months=_MONTHS,
             span=_SPAN,
             condition=condition,
@@ -119,9 +126,14 @@ def _statement(*, condition: str, order: str, waiting: str) -> str:
 # they do so in the order of their ids.
 _ON_WALL_TIME = "AND EXISTS (SELECT FROM entities_customer c WHERE c.id = b.customer_id AND c.clock_at IS NULL)"
 _SWEEP = _statement(condition=_ON_WALL_TIME, order="b.next_reset_at, b.id", waiting="SKIP LOCKED")
-_SWEEP_REST = _statement(condition=_ON_WALL_TIME, order="b.id", waiting="")
-_OF_CUSTOMER = _statement(condition="AND b.customer_id = %(customer)s", order="b.id", waiting="")
-_OF_BALANCES = _statement(condition="AND b.id = ANY(%(balances)s::bigint[])", order="b.id", waiting="")
+_SWEEP_REST = _statement(condition=_ON_WALL_TIME)
+_OF_CUSTOMER = _statement(condition="AND b.customer_id = %(customer)s")
+_OF_BALANCES = _statement(condition="AND b.id = ANY(%(balances)s::bigint[])")
+_OF_CUSTOMERS = _statement(
+    rows="unnest(%(customers)s::bigint[], %(moments)s::timestamptz[]) AS w(customer_id, at) "
+    "JOIN billing_balance b ON b.customer_id = w.customer_id",
+    at="w.at",
+)
 
 
 def sweep(*, at: datetime, actor: Actor, limit: int, wait: bool) -> int:
@@ -136,6 +148,12 @@ def reset(
     if balance_pks is not None:
         return _run(_OF_BALANCES, at=at, actor=actor, limit=limit, balances=list(balance_pks))
     return _run(_OF_CUSTOMER, at=at, actor=actor, limit=limit, customer=customer_pk)
+
+
+def reset_customers(moments: Mapping[int, datetime], *, actor: Actor, limit: int) -> int:
+    """Reset the plain ones among the balances of these customers (by key), each at its own instant."""
+    instants = list(moments.values())
+    return _run(_OF_CUSTOMERS, at=max(instants), actor=actor, limit=limit, customers=list(moments), moments=instants)
 
 
 def _run(statement: str, *, at: datetime, actor: Actor, limit: int, **which: object) -> int:

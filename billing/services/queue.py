@@ -1,6 +1,6 @@
 """One change of plans, seats or clock at a time for each customer: calls queue, across processes (decisions 5)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from django.db import connection
@@ -30,6 +30,27 @@ def customer(customer: Customer) -> Iterator[None]:
         yield
     finally:
         _execute("SELECT pg_advisory_unlock(%s::int, %s::int)", keys)
+
+
+@contextmanager
+def customers(keys: Collection[int]) -> Iterator[set[int]]:
+    """Hold the turns of those of these customers (by key) who are free, without waiting for the others; says whose."""
+    within = connection.in_atomic_block
+    taken = _take("pg_try_advisory_xact_lock" if within else "pg_try_advisory_lock", keys)
+    try:
+        yield {key for key, is_taken in taken if is_taken}
+    finally:
+        if not within:
+            _take("pg_advisory_unlock", [key for key, is_taken in taken if is_taken])
+
+
+def _take(function: str, keys: Collection[int]) -> list[tuple[int, bool]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT key, {function}(%s::int, (key %% %s)::int) FROM unnest(%s::bigint[]) AS key",
+            [_NAMESPACE, _LARGEST, sorted(keys)],
+        )
+        return list(cursor.fetchall())
 
 
 def _execute(statement: str, keys: list[int]) -> None:

@@ -1,6 +1,6 @@
 """Refilling balances: when a command sweeps, and on the spot when a call meets one that is due."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -14,6 +14,7 @@ from config.actor import Actor
 
 ZERO = Decimal(0)
 Kind = ledger.Kind
+_AT_ONCE = 5000
 
 
 def sweep(*, at: datetime, actor: Actor, limit: int) -> int:
@@ -56,6 +57,16 @@ def reset_due(
         if balance_pks is not None:
             others = others.filter(pk__in=balance_pks)
         return done + _reset_first(others, at=at, actor=actor, limit=limit - done)
+
+
+def reset_customers(moments: Mapping[int, datetime], *, actor: Actor) -> None:
+    """Refill all that is due for these customers (by key), each up to its own instant."""
+    while plain_resets.reset_customers(moments, actor=actor, limit=_AT_ONCE) == _AT_ONCE:
+        pass
+    others = _due(max(moments.values())).filter(customer__in=moments)
+    for key in sorted(set(others.values_list("customer", flat=True))):
+        while reset_due(at=moments[key], actor=actor, customer_pk=key):
+            pass
 
 
 def _due(at: datetime) -> QuerySet[Balance]:

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 
 from billing import changes, proration
 from billing.models import Subscription
-from billing.processors import SubscriptionItemState, SubscriptionTerms, get_processor
+from billing.processors import Put, SubscriptionItemState, SubscriptionTerms, get_processor
 from billing.proration import Holding
 from billing.services import holdings
 from entities.models import Customer, Entity
@@ -17,38 +18,77 @@ from plans.intervals import Interval
 _LIVE = (Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
 
 
-def sync(
-    *, customer: Customer, entity: Entity | None, ended: Iterable[Subscription], at: datetime, key: str
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a scope holds and is about to hold: its paid plans that are live, and those that are scheduled."""
+
+    customer: Customer
+    entity: Entity | None
+    live: list[Holding]
+    waiting: list[Holding]
+
+    def shared(self) -> dict[int, list[Holding]]:
+        """The live ones by the subscription that they share at the processor; those with their own by their keys."""
+        groups: dict[int, list[Holding]] = defaultdict(list)
+        for holding in self.live:
+            groups[holding.subscription.pk if holding.subscription.has_own_cycle else 0].append(holding)
+        return groups
+
+
+def sync(*, customer: Customer, entity: Entity | None, ended: Iterable[Subscription], at: datetime, key: str) -> None:
     """Bring the processor's subscriptions of one scope in line with our rows; `key` names this change.
 
     The paid plans of a scope share one subscription, those with a cycle of their own have one each. One that no plan
     uses any more ends, without credit: what there was to credit has been invoiced.
     """
-    used = set()
-    for group, held in _groups(customer, entity, at).items():
-        used.add(_put(customer, entity, held, at=at, key=f"{key}-{group}"))
+    used = put_all([(_read(customer, entity), at, key)])
     for subscription_id in {row.processor_subscription_id for row in ended} - used - {""}:
         get_processor().cancel_subscription(subscription_id, key=f"{key}-end")
 
 
+def put_all(scopes: Iterable[tuple[Scope, datetime, str]]) -> set[str]:
+    """Bring the processor's subscriptions of scopes in line, each at its instant under its key; returns their ids."""
+    puts, rows = [], []
+    used = set()
+    for scope, at, key in scopes:
+        for group, held in scope.shared().items():
+            found, terms = _id(held), _terms(scope, held, at)
+            if terms is None:
+                used.add(found)
+            else:
+                puts.append(Put(found, terms, f"{key}-{group}-subscription"))
+                rows.append([holding.subscription for holding in held])
+    if not puts:
+        return used
+    for put, members in zip(get_processor().put_subscriptions(puts), rows, strict=True):
+        used.add(put)
+        moved = [row.pk for row in members if row.processor_subscription_id != put]
+        if moved:
+            Subscription.objects.filter(pk__in=moved).update(processor_subscription_id=put)
+    return used
+
+
 def wanted(customer: Customer, entity: Entity | None, *, at: datetime) -> dict[str, SubscriptionTerms]:
     """What the processor's subscriptions of a scope are to be, by id ("" for one that is to be opened)."""
-    found = {}
-    for held in _groups(customer, entity, at).values():
-        terms = _terms(customer, entity, held, at)
-        if terms is not None:
-            rows = [holding.subscription for holding in held]
-            found[next((row.processor_subscription_id for row in rows if row.processor_subscription_id), "")] = terms
-    return found
+    scope = _read(customer, entity)
+    found = {_id(held): _terms(scope, held, at) for held in scope.shared().values()}
+    return {key: terms for key, terms in found.items() if terms is not None}
 
 
-def _groups(customer: Customer, entity: Entity | None, at: datetime) -> dict[int, list[Holding]]:
-    rows = [row for row in holdings.rows(customer).filter(entity=entity, is_paid=True) if row.status in _LIVE]
-    groups: dict[int, list[Holding]] = defaultdict(list)
-    for holding in holdings.load(rows, at=at):
-        groups[holding.subscription.pk if holding.subscription.has_own_cycle else 0].append(holding)
-    return groups
+def _read(customer: Customer, entity: Entity | None) -> Scope:
+    rows = holdings.rows(customer).filter(entity=entity, is_paid=True).current_or_scheduled()
+    held = holdings.load(rows, at=None)
+    return Scope(
+        customer,
+        entity,
+        [holding for holding in held if holding.subscription.status in _LIVE],
+        [holding for holding in held if holding.subscription.status not in _LIVE],
+    )
+
+
+def _id(held: list[Holding]) -> str:
+    rows = [holding.subscription for holding in held]
+    return next((row.processor_subscription_id for row in rows if row.processor_subscription_id), "")
 
 
 def ensure_customer(customer: Customer) -> str:
@@ -65,29 +105,19 @@ def ensure_customer(customer: Customer) -> str:
     return customer.processor_id
 
 
-def _put(customer: Customer, entity: Entity | None, held: list[Holding], *, at: datetime, key: str) -> str:
-    rows = [holding.subscription for holding in held]
-    found = next((row.processor_subscription_id for row in rows if row.processor_subscription_id), "")
-    terms = _terms(customer, entity, held, at)
-    if terms is None:
-        return found
-    put = get_processor().put_subscription(found, terms, key=f"{key}-subscription")
-    Subscription.objects.filter(pk__in=[row.pk for row in rows]).exclude(processor_subscription_id=put).update(
-        processor_subscription_id=put
-    )
-    return put
-
-
-def _terms(customer: Customer, entity: Entity | None, held: list[Holding], at: datetime) -> SubscriptionTerms | None:
+def _terms(scope: Scope, held: list[Holding], at: datetime) -> SubscriptionTerms | None:
     """What the processor is to hold for plans that share a subscription; None for plans without cycles."""
+    customer, entity = scope.customer, scope.entity
     rows = [holding.subscription for holding in held]
     first = min(rows, key=lambda row: row.current_period_end or at)
     interval = _interval(held)
     if interval is None:
         return None
     start, end = first.current_period_start or at, first.current_period_end or at
-    following = _following(customer, entity, held, end, at)
-    goes_on = bool(following) and _interval(following) == interval and _is_priced(following) == _is_priced(held)
+    following = _following(scope, held, end)
+    goes_on = following == held or (
+        bool(following) and _interval(following) == interval and _is_priced(following) == _is_priced(held)
+    )
     shown = following if goes_on else held
     own = rows[0].pk if rows[0].has_own_cycle else 0
     return SubscriptionTerms(
@@ -110,18 +140,17 @@ def _terms(customer: Customer, entity: Entity | None, held: list[Holding], at: d
     )
 
 
-def _following(
-    customer: Customer, entity: Entity | None, held: list[Holding], end: datetime, at: datetime
-) -> list[Holding]:
+def _following(scope: Scope, held: list[Holding], end: datetime) -> list[Holding]:
     """What the next renewal bills: the plans that go on, and the paid ones that are to start there."""
     staying = [holding for holding in held if not _ends_by(holding.subscription, end)]
-    own = held[0].subscription.has_own_cycle
-    waiting = holdings.rows(customer).filter(
-        entity=entity, status=Subscription.Status.SCHEDULED, is_paid=True, has_own_cycle=own, started_at__lte=end
-    )
-    if own:
-        waiting = waiting.filter(group__in=[holding.subscription.group for holding in held])
-    return [*staying, *holdings.load(waiting, at=at)]
+    own, groups = held[0].subscription.has_own_cycle, {holding.subscription.group for holding in held}
+    waiting = [
+        holding
+        for holding in scope.waiting
+        for row in [holding.subscription]
+        if row.has_own_cycle == own and row.started_at <= end and (not own or row.group in groups)
+    ]
+    return [*staying, *waiting]
 
 
 def _ends_by(row: Subscription, end: datetime) -> bool:
@@ -142,7 +171,7 @@ def _is_priced(held: list[Holding]) -> bool:
 def _items(holding: Holding) -> list[SubscriptionItemState]:
     """The prices as the processor shows them; seats without those that are only kept until the renewal."""
     kept: dict[int, int] = defaultdict(int)
-    for seat in holdings.vacated([holding]):
+    for seat in holding.vacated:
         kept[seat.item_id] += 1
     return [_item(holding, price, kept) for price in proration.advances(holding) if price.interval is not None]
 
@@ -170,9 +199,7 @@ def _status(rows: list[Subscription], at: datetime) -> str:
     return "trialing" if all(row.is_trialing(at) for row in rows) else "active"
 
 
-def _cancel_at(
-    rows: list[Subscription], following: list[Holding], end: datetime, *, goes_on: bool
-) -> datetime | None:
+def _cancel_at(rows: list[Subscription], following: list[Holding], end: datetime, *, goes_on: bool) -> datetime | None:
     """When the last plan of the subscription ends. What follows on other terms gets a subscription of its own then."""
     ends = [row.ends_at for row in rows]
     waiting = [holding.subscription.status == Subscription.Status.SCHEDULED for holding in following]

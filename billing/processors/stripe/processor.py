@@ -8,12 +8,14 @@ import stripe
 
 from billing.processors.failures import MissingAtProcessor, ProcessorRefused
 from billing.processors.protocol import (
+    Charge,
     Collection,
     InvoiceItem,
     PaymentMethod,
     ProcessorEventData,
     ProcessorInvoice,
     ProcessorSubscription,
+    Put,
     Renewal,
     Session,
     SubscriptionTerms,
@@ -27,6 +29,7 @@ class StripeProcessor:
     """Stripe renews and collects what the engine computed (decisions 10); one subscription per scope (decisions 3)."""
 
     name = "stripe"
+    takes_many = False
 
     def __init__(self, api_key: str, *, http_client: stripe.HTTPClient | None = None) -> None:
         self.client = Client(api_key, http_client=http_client)
@@ -84,6 +87,9 @@ class StripeProcessor:
             net_terms_days=net_terms_days,
             tries_again=tries_again,
         )
+
+    def charge_invoices(self, charges: Sequence[Charge]) -> list[ProcessorInvoice]:
+        return [self.charge_invoice(**charge.arguments()) for charge in charges]
 
     def expect_renewal(self, renewal: Renewal, *, goes_on: bool) -> None:
         if renewal.subscription_id:
@@ -150,6 +156,9 @@ class StripeProcessor:
 
     def put_subscription(self, subscription_id: str, terms: SubscriptionTerms, *, key: str) -> str:
         return subscribing.put(self.client, self.products, subscription_id, terms, key=key)
+
+    def put_subscriptions(self, puts: Sequence[Put]) -> list[str]:
+        return [self.put_subscription(put.subscription_id, put.terms, key=put.key) for put in puts]
 
     def cancel_subscription(self, subscription_id: str, *, key: str) -> None:
         subscribing.end(self.client, subscription_id, key=key)
