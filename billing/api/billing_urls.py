@@ -1,7 +1,7 @@
 from django.urls import URLPattern, path
 
 from billing.api import billing_views as views
-from billing.api import reward_views, sandbox, webhooks
+from billing.api import import_views, reward_views, sandbox, webhooks
 
 billing_urlpatterns: list[URLPattern] = [
     path("billing.attach", views.Attach.as_view()),
@@ -22,6 +22,7 @@ billing_urlpatterns: list[URLPattern] = [
     path("rewards.update", reward_views.UpdateReward.as_view()),
     path("rewards.delete", reward_views.DeleteReward.as_view()),
     path("rewards.redeem", reward_views.RedeemReward.as_view()),
+    path("billing.import", import_views.Import.as_view()),
     path("webhooks/stripe", webhooks.StripeWebhook.as_view()),
     path("sandbox.set_clock", sandbox.SetClock.as_view()),
     path("sandbox.set_payment_method", sandbox.SetPaymentMethod.as_view()),

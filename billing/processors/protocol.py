@@ -42,6 +42,7 @@ class InvoiceItem:
     amount: Decimal
     period_start: datetime | None = None
     period_end: datetime | None = None
+    is_discount: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,9 @@ class ProcessorSubscription:
     ended_at: datetime | None = None
     currency: str = ""
     ref: str = ""
+    customer_id: str = ""
+    anchor: datetime | None = None
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,11 @@ _PROBLEMS = {
     SandboxCard.Behavior.DECLINES: Problem.DECLINED,
     SandboxCard.Behavior.REQUIRES_AUTHENTICATION: Problem.AUTHENTICATION,
 }
+CARD_NUMBERS = {
+    SandboxCard.Behavior.SUCCESS: "•••• 4242",
+    SandboxCard.Behavior.DECLINES: "•••• 0002",
+    SandboxCard.Behavior.REQUIRES_AUTHENTICATION: "•••• 3220",
+}
 _LABELS = {
     SandboxCard.Behavior.SUCCESS: "•••• 4242",
     SandboxCard.Behavior.DECLINES: "•••• 0002 (declines)",
@@ -179,10 +184,7 @@ class SandboxProcessor:
         expires_at: datetime,
         key: str,
     ) -> Session:
-        details = {
-            "currency": currency,
-            "lines": [{"description": item.description, "amount": str(item.amount)} for item in items],
-        }
+        details = {"currency": currency, "lines": _lines(items)}
         return self._open(customer_id, "checkout", details, return_url, key, expires_at)
 
     def setup_card(self, *, customer_id: str, return_url: str, key: str) -> Session:
@@ -263,6 +265,12 @@ class SandboxProcessor:
     def page(self, session_id: str) -> SandboxSession | None:
         """What a hosted page is about."""
         return SandboxSession.objects.filter(session_id=session_id).first()
+
+    def show(self, session_id: str, items: Sequence[InvoiceItem]) -> None:
+        """Show other lines on a checkout page that is open."""
+        row = SandboxSession.objects.get(session_id=session_id)
+        row.details = {**row.details, "lines": _lines(items)}
+        row.save(update_fields=["details"])
 
     def latest_checkout(self, customer_id: str) -> SandboxSession | None:
         """The checkout page opened last that is still open."""
@@ -345,6 +353,12 @@ def _once[M: models.Model](model: type[M], key: str, make: Callable[[], M]) -> M
     except IntegrityError:
         again: M = rows.get(idempotency_key=key)
         return again
+
+
+def _lines(items: Sequence[InvoiceItem]) -> list[dict[str, Any]]:
+    return [
+        {"description": item.description, "amount": str(item.amount), "is_discount": item.is_discount} for item in items
+    ]
 
 
 def _session(row: SandboxSession) -> Session:

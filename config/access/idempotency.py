@@ -73,7 +73,7 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(b"\n".join((method.encode(), path.encode(), body))).digest()
 
 
-class NeedsSteps(Exception):
+class NeedsSteps(RuntimeError):
     """Raised by work that turns out to speak to the outside: it is begun again without a transaction around it."""
 
 

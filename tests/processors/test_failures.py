@@ -59,7 +59,7 @@ def test_what_stripe_does_not_know_is_told(stripe: StandIn, db: None) -> None:
 
 
 def test_no_call_is_made_inside_a_transaction(stripe: StandIn, db: None) -> None:
-    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+    with transaction.atomic(), pytest.raises(RuntimeError, match="inside a database transaction"):
         stripe.payment_method("cus_1")
     assert stripe.fake.calls == []
 
@@ -83,6 +83,15 @@ def test_seats_tracked_under_a_key_are_charged_once_outside_the_transaction(shop
     batch = shop.api.send("balances.batch_track", [body])
     assert batch.status_code == 400
     assert "Track them alone" in batch.content.decode()
+
+
+def test_a_customer_created_under_a_key_gets_a_paid_plan_that_starts_by_itself(shop: Shop, fake: FakeStripe) -> None:
+    trial = {"duration_length": 14, "duration_type": "day", "card_required": False}
+    shop.plan("starter", 20, group="starter", auto_enable=True, free_trial=trial)
+    for _ in range(2):
+        answer = shop.api.send("customers.get_or_create", {"customer_id": "new"}, Idempotency_Key="once")
+        assert answer.status_code == 200
+    assert [row["status"] for row in fake.world.all("subscription")] == ["trialing"]
 
 
 def test_products_are_made_once_and_found_again(shop: Shop, fake: FakeStripe, stripe: StandIn) -> None:

@@ -21,6 +21,7 @@ from billing.processors.failures import (
     ProcessorRefused,
     ProcessorUnavailable,
 )
+from config.access.idempotency import NeedsSteps
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ class Client:
         self, what: Callable[..., Any], *ids: str, params: Mapping[str, Any] | None = None, key: str = ""
     ) -> Found:
         """One call. `key` makes it safe to repeat; it is made unique to this database before it leaves."""
-        with transaction.atomic(durable=True):
-            pass  # raises RuntimeError inside a transaction: nobody waits for the network with rows locked
+        _expect_no_transaction()
         options = {"idempotency_key": _unique(key)} if key else {}
         try:
             answer = what(*ids, params=dict(params or {}), options=options)
@@ -75,6 +75,15 @@ class Client:
             if not page["has_more"]:
                 return
             after = {"starting_after": page["data"][-1]["id"]}
+
+
+def _expect_no_transaction() -> None:
+    """Nobody waits for the network with rows locked."""
+    try:
+        with transaction.atomic(durable=True):
+            pass
+    except RuntimeError as inside:
+        raise NeedsSteps("Stripe was called inside a database transaction.") from inside
 
 
 def translated(problem: stripe.StripeError) -> ProcessorFailure:

@@ -92,6 +92,9 @@ def shape(found: Found) -> ProcessorSubscription:
         ended_at=moment(found.get("ended_at")),
         currency=found["currency"],
         ref=metadata.get(REF, ""),
+        customer_id=found["customer"],
+        anchor=moment(found["billing_cycle_anchor"]),
+        started_at=moment(found["start_date"]),
     )
 
 
@@ -133,7 +136,7 @@ def _fits(found: Found, terms: SubscriptionTerms, length: tuple[str, int]) -> bo
     is_free = not any(item["price"]["unit_amount"] for item in items)
     stays_free = not any(to_minor(_due(item, terms), terms.currency) for item in terms.items)
     return (
-        metadata.get("anchor") == str(seconds(terms.anchor))
+        metadata.get("anchor", str(found["billing_cycle_anchor"])) == str(seconds(terms.anchor))
         and lengths == {length}
         and found["currency"] == terms.currency
         and is_free == stays_free
