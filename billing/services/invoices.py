@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.conf import settings
 from django.db import connection
 
 from billing import proration
@@ -177,6 +178,11 @@ def attribute_to(rows: Sequence[InvoiceLine], subscriptions: Sequence[Subscripti
                 row.subscription, row.item = subscription, _item_of(subscription, row)
                 break
     InvoiceLine.objects.bulk_update(rows, ["subscription", "item"])
+
+
+def currency_of(customer: Customer) -> str:
+    """What the customer pays in: what the first invoice locked, else what everybody here pays in."""
+    return customer.currency or settings.CURRENCY
 
 
 def next_number() -> str:

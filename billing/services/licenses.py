@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing.errors import LicenseConflict, LicenseNotAssigned, LicenseNotFound, LicensesUsedUp
 from billing.models import Balance, Subscription
-from billing.services import assignments, drafts, provisioning, queue, recovery, seats
+from billing.services import assignments, clock, drafts, provisioning, queue, seats
 from billing.services import pools as pool_items
 from billing.services.requests import Customize
 from config.actor import Actor
@@ -59,7 +59,7 @@ def assign(*, customer: Customer, plan_id: str, holders: Sequence[Holder], at: d
     if not wanted:
         raise InvalidInput("entities must name at least one entity.")
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         with transaction.atomic():
             _check(customer, plan_id, wanted.values(), at=at)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import Outcome
-from billing.services import checkouts, combining, operations, queue, recovery, requests, subscriptions, updating
+from billing.services import checkouts, clock, combining, operations, queue, requests, subscriptions, updating
 from billing.services.operations import Job, Result
 from billing.services.requests import MultiAttach, ScopedUpdate
 from billing.services.subscriptions import Answer
@@ -28,7 +28,7 @@ class Part:
 def attach(*, customer: Customer, request: MultiAttach, at: datetime, actor: Actor) -> Answer:
     """Attach several plans on one invoice; raises what any of them would raise, and then attaches none."""
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         outcome = preview_attach(customer=customer, request=request, at=at)
         if outcome.checkout is not None:
@@ -64,7 +64,7 @@ def attach_job(customer: Customer, request: MultiAttach, actor: Actor) -> Job:
 def update(*, customer: Customer, updates: Sequence[ScopedUpdate], at: datetime, actor: Actor) -> Answer:
     """Cancel or uncancel several plans: all are found and checked first; one invoice for each shared subscription."""
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         results: list[Result] = []
         for part in preview_update(customer=customer, updates=updates, at=at):

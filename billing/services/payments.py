@@ -14,6 +14,7 @@ from billing.processors import ProcessorInvoice, Session, get_processor
 from billing.processors.registry import controls
 from billing.proration import Holding
 from billing.services import (
+    clock,
     finishing,
     holdings,
     invoices,
@@ -188,7 +189,7 @@ def canceled_at_processor(
     """
     customer = subject.customer
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         held = _shared(subject, at, rows)
         if not held:
             raise NothingToPay("This scope has no subscription at the processor.", code="invalid_request")
@@ -204,7 +205,7 @@ def resumed_at_processor(
     """A cancellation at the period's end was taken back at the processor."""
     customer = subject.customer
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         outcome = Outcome(at=at, currency=subscriptions.currency_of(customer), intent="uncancel")
         for holding in _shared(subject, at, rows):
             row = holding.subscription

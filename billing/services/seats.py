@@ -14,7 +14,11 @@ from billing.errors import SeatLimitReached, SeatsAreBilled
 from billing.models import Balance, Invoice, Operation, Subscription, SubscriptionItem, VacatedSeat
 from billing.outcomes import End, Outcome
 from billing.proration import Holding
+<<<<<<< Updated upstream
 from billing.services import discounts, holdings, operations, provisioning, queue, recovery, requests
+=======
+from billing.services import clock, holdings, operations, provisioning, queue, requests
+>>>>>>> Stashed changes
 from billing.services.operations import Job, Unpaid
 from config.actor import Actor
 from config.errors import InvalidRequest, LockBusy
@@ -44,7 +48,7 @@ def create_entity(
     """
     check_countable(feature)
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         if Entity.objects.live().filter(customer=customer, external_id=entity_id).exists():
             raise EntityAlreadyExists(entity_id)
@@ -95,7 +99,7 @@ def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:
     """Delete an entity: its plans end without credit, its balances end, its seat is given back as its plan says."""
     customer = entity.customer
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
         kept: list[int] = []
@@ -151,7 +155,7 @@ def billed(due: SeatsAreBilled, *, wall: datetime, actor: Actor) -> Iterator[Non
     """
     customer = Balance.objects.select_related("customer").get(pk=due.balance_pk).customer
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=customer.now(wall), actor=actor)
         customer.refresh_from_db()
         at = customer.now(wall)
         balance = Balance.objects.select_related("item", "subscription__entity").get(pk=due.balance_pk)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 
 from billing import changes
@@ -13,7 +12,11 @@ from billing.outcomes import End, Outcome
 from billing.processors import Collection
 from billing.services import (
     checkouts,
+<<<<<<< Updated upstream
     combining,
+=======
+    clock,
+>>>>>>> Stashed changes
     holdings,
     invoices,
     operations,
@@ -49,7 +52,7 @@ def attach(*, subject: Subject, request: Attach, at: datetime, actor: Actor) -> 
     if more is not None:
         return update(subject=subject, request=more, at=at, actor=actor)
     with queue.customer(subject.customer):
-        done = recovery.finish_pending(subject.customer)
+        done = clock.catch_up(customer=subject.customer, at=at, actor=actor)
         if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
             return Answer(again)
         found, outcome = _plan_attach(subject, request, at, locks=True)
@@ -72,7 +75,7 @@ def preview_attach(*, subject: Subject, request: Attach, at: datetime) -> Outcom
 def update(*, subject: Subject, request: Update, at: datetime, actor: Actor) -> Answer:
     """Change a plan that is held; raises SubscriptionNotFound and InvalidRequest."""
     with queue.customer(subject.customer):
-        done = recovery.finish_pending(subject.customer)
+        done = clock.catch_up(customer=subject.customer, at=at, actor=actor)
         if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
             return Answer(again)
         found, outcome = _plan_update(subject, request, at, locks=True)
@@ -181,9 +184,7 @@ def update_job(subject: Subject, request: Update, actor: Actor) -> Job:
     )
 
 
-def currency_of(customer: Customer) -> str:
-    """What the customer pays in: what the first invoice locked, else what everybody here pays in."""
-    return customer.currency or settings.CURRENCY
+currency_of = invoices.currency_of
 
 
 def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool) -> tuple[Situation, Outcome]:

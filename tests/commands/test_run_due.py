@@ -1,12 +1,10 @@
 """The one line for cron: what is due is done once, in order, however late cron comes."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from billing.models import Invoice, Operation
 from billing.services import audit, cycles
@@ -15,48 +13,18 @@ from config.access.models import IdempotentResponse
 from entities.models import Customer
 from tests.client import Api
 from tests.selling import monthly, ms
-
-
-class Street:
-    """Customers whose time is everybody's; `on` goes to a day, `run` lets cron come by."""
-
-    def __init__(self, api: Api) -> None:
-        self.api, self.day = api, datetime(2026, 1, 31, tzinfo=UTC)
-        for feature, consumable in [("seats", False), ("messages", True)]:
-            api.post("features.create", feature_id=feature, name=feature, type="metered", consumable=consumable)
-        price = {"amount": 20, "interval": "month"}
-        item = monthly("messages", 100, amount=0.1)
-        api.post("plans.create", plan_id="pro", name="Pro", price=price, items=[item])
-        api.post("plans.create", plan_id="free", name="Free", items=[monthly("messages", 10)])
-
-    def on(self, day: str) -> None:
-        self.day = datetime.fromisoformat(day).replace(tzinfo=UTC)
-
-    def call(self, path: str, customer: str = "acme", **body: Any) -> Any:
-        with clock.frozen(self.day):
-            return self.api.post(path, customer_id=customer, **body)
-
-    def opens(self, customer: str = "acme", plan: str = "pro") -> None:
-        self.call("customers.get_or_create", customer)
-        self.call("sandbox.set_payment_method", customer, payment_method="success")
-        self.call("billing.attach", customer, plan_id=plan)
-
-    def run(self, **options: Any) -> str:
-        said = StringIO()
-        with clock.frozen(self.day):
-            call_command("run_due", stdout=said, stderr=StringIO(), **options)
-        return said.getvalue()
-
-    def invoices(self, customer: str = "acme") -> list[tuple[Any, str]]:
-        found = Invoice.objects.shown().filter(customer__external_id=customer).order_by("pk")
-        return [(invoice.total, f"{invoice.created_at:%Y-%m-%d}") for invoice in found]
-
-    def balance(self, customer: str = "acme") -> Any:
-        return self.call("customers.get", customer)["balances"]["messages"]
+from tests.street import Street
 
 
 @pytest.fixture
 def street(api: Api) -> Street:
+    """Pro at 20 a month and Free, from the last of January on."""
+    for feature, consumable in [("seats", False), ("messages", True)]:
+        api.post("features.create", feature_id=feature, name=feature, type="metered", consumable=consumable)
+    price = {"amount": 20, "interval": "month"}
+    item = monthly("messages", 100, amount=0.1)
+    api.post("plans.create", plan_id="pro", name="Pro", price=price, items=[item])
+    api.post("plans.create", plan_id="free", name="Free", items=[monthly("messages", 10)])
     return Street(api)
 
 
