@@ -187,7 +187,8 @@ def _found(statement: str, parameters: dict[str, Any]) -> Sources:
     found = prepared.rows(statement, parameters)
     if not found:
         raise _missing(parameters["customer_id"], parameters["entity_id"])
-    feature = parameters.get("feature") or next(iter(parameters.get("features", ())), None)
+    # An empty id is an id too, and not found.
+    feature = parameters.get("feature", next(iter(parameters.get("features", ())), None))
     if feature is not None and found[0][10] is None:
         raise FeatureNotFound(feature)
     return from_rows(found)
