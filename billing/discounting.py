@@ -32,7 +32,7 @@ def lower(lines: Sequence[Line], discounts: Iterable[Discount], *, at: datetime,
         for n, amount in shares(discount, covered, currency).items():
             if amount:
                 left[n] -= amount
-                taken[n].append(_line(lines[n], discount, amount))
+                taken[n].append(_line(lines[n], discount, amount, currency))
     return [row for n, line in enumerate(lines) for row in (line, *taken[n])]
 
 
@@ -67,12 +67,12 @@ def subtotal(lines: Iterable[Line]) -> Decimal:
     return sum((line.amount for line in lines if line.kind != Kind.DISCOUNT), ZERO)
 
 
-def _line(line: Line, discount: Discount, amount: Decimal) -> Line:
+def _line(line: Line, discount: Discount, amount: Decimal, currency: str) -> Line:
     return Line(
         kind=Kind.DISCOUNT,
         amount=-amount,
         display_name=discount.name,
-        description=f"{discount.name} ({discount.takes_off})",
+        description=f"{discount.name} ({discount.takes_off(currency)})",
         subscription=line.subscription,
         item=line.item,
         period=line.period,

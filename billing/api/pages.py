@@ -1,5 +1,6 @@
 """The sandbox's hosted pages: checkout, card, invoice, portal. Plain forms that work without scripts."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -8,15 +9,19 @@ from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views import View
 
-from billing.models import Invoice, Operation, SandboxCard, SandboxSession, Subscription
+from billing.api import portal
+from billing.errors import RewardNotFound
+from billing.models import Invoice, Operation, SandboxCard, SandboxSession
 from billing.processors import get_processor
 from billing.processors.registry import sandbox
-from billing.services import payments
+from billing.processors.sandbox import CARD_NUMBERS
+from billing.services import codes, payments
 from config import clock
+from config.api import moment
 from config.errors import DomainError
 from entities.models import Customer
 
-CARDS = SandboxCard.Behavior.choices
+CARDS = [(value, label, CARD_NUMBERS[SandboxCard.Behavior(value)]) for value, label in SandboxCard.Behavior.choices]
 
 
 class Page(View):
@@ -58,6 +63,8 @@ class CheckoutPage(SessionPage):
 
     def post(self, request: HttpRequest, session_id: str) -> HttpResponse:
         session, customer = self.find(session_id)
+        if request.POST.get("action") == "code":
+            return self._enter_code(request, session, customer)
         behavior = _card(request)
         try:
             payments.complete_checkout(customer, at=customer.now(clock.now()), session_id=session_id, behavior=behavior)
@@ -65,10 +72,32 @@ class CheckoutPage(SessionPage):
             return self._show(request, session, customer, problem=problem.message, status=problem.status)
         return _back(session.return_url, request.path)
 
+    def _enter_code(self, request: HttpRequest, session: SandboxSession, customer: Customer) -> HttpResponse:
+        code, at = request.POST.get("code", "").strip()[:100], customer.now(clock.now())
+        try:
+            codes.enter(customer=customer, session_id=session.session_id, code=code, at=at)
+        except RewardNotFound as problem:
+            why = f"There is no code {code}. Look whether it is spelled right."
+            return self._show(request, session, customer, status=problem.status, code=code, code_problem=why)
+        except DomainError as problem:
+            why = problem.message
+            return self._show(request, session, customer, status=problem.status, code=code, code_problem=why)
+        return HttpResponseRedirect(request.path)
+
     def _show(
-        self, request: HttpRequest, session: SandboxSession, customer: Customer, problem: str = "", status: int = 200
+        self,
+        request: HttpRequest,
+        session: SandboxSession,
+        customer: Customer,
+        problem: str = "",
+        status: int = 200,
+        code: str = "",
+        code_problem: str = "",
     ) -> HttpResponse:
-        operation = Operation.objects.filter(outcome__session_id=session.session_id).first()
+        waiting = Operation.objects.filter(customer=customer, outcome__session_id=session.session_id)
+        operation = waiting.select_related("entity").first()
+        outcome = operation.outcome if operation else {}
+        following = outcome.get("next")
         session.refresh_from_db()
         return self.page(
             request,
@@ -77,8 +106,13 @@ class CheckoutPage(SessionPage):
             customer=customer,
             lines=session.details.get("lines", []),
             currency=session.details.get("currency", "").upper(),
-            total=operation.outcome.get("total") if operation else None,
+            entity=operation.entity if operation else None,
+            total=outcome.get("total"),
+            is_free=Decimal(outcome.get("total") or 0) <= 0,
+            following=following and {**following, "at": moment(following["at"], "at")},
             problem=problem,
+            code=code,
+            code_problem=code_problem,
             is_done=session.status == "complete",
             is_closed=session.status == "expired",
         )
@@ -92,7 +126,13 @@ class CardPage(SessionPage):
 
     def get(self, request: HttpRequest, session_id: str) -> HttpResponse:
         session, customer = self.find(session_id)
-        return self.page(request, session=session, customer=customer, is_done=session.status == "complete")
+        return self.page(
+            request,
+            session=session,
+            customer=customer,
+            card=get_processor().payment_method(customer.processor_id),
+            is_done=session.status == "complete",
+        )
 
     def post(self, request: HttpRequest, session_id: str) -> HttpResponse:
         session, customer = self.find(session_id)
@@ -132,6 +172,7 @@ class InvoicePage(Page):
             request,
             status=status,
             invoice=invoice,
+            currency=invoice.currency,
             lines=list(invoice.lines.all()),
             needs_authentication=collected.problem == "authentication",
             problem=problem,
@@ -153,17 +194,13 @@ class PortalPage(SessionPage):
         return HttpResponseRedirect(request.path)
 
     def _show(self, request: HttpRequest, session: SandboxSession, customer: Customer) -> HttpResponse:
-        rows = Subscription.objects.filter(customer=customer).current_or_scheduled()
-        held = rows.select_related("plan", "entity").order_by("entity__pk", "started_at")
-        invoices = Invoice.objects.filter(customer=customer).shown().select_related("entity")[:50]
         return self.page(
             request,
             session=session,
             customer=customer,
-            subscriptions=held,
-            invoices=invoices,
             card=get_processor().payment_method(customer.processor_id),
             back=session.return_url if _is_web(session.return_url) else "",
+            **portal.shown(customer, at=customer.now(clock.now())),
         )
 
 

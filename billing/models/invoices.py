@@ -149,6 +149,10 @@ class InvoiceLine(LineTerms):
     def __str__(self) -> str:
         return self.description
 
+    @property
+    def is_discount(self) -> bool:
+        return self.kind == self.Kind.DISCOUNT
+
 
 class PendingLine(LineTerms):
     """A charge or credit that waits for the next invoice of its subscription (settings `…_next_cycle`)."""

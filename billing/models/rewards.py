@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Upper
 
 from entities.models import Customer, Entity
+from plans import wording
 from plans.intervals import Interval, IntervalUnit, boundary
 from plans.models import QUANTITY, Feature
 
@@ -41,11 +42,11 @@ class DiscountTerms(models.Model):
     class Meta:
         abstract = True
 
-    @property
-    def takes_off(self) -> str:
-        """What it takes off, in words without a currency."""
-        amount = f"{self.value.normalize():f}"
-        return f"{amount}% off" if self.type == self.Type.PERCENTAGE else f"{amount} off"
+    def takes_off(self, currency: str) -> str:
+        """What it takes off: `20% off`, `$10 off`."""
+        if self.type == self.Type.PERCENTAGE:
+            return f"{wording.number(self.value)}% off"
+        return f"{wording.money(self.value, currency)} off"
 
     @property
     def months(self) -> Interval | None:
@@ -213,7 +214,7 @@ class Discount(DiscountTerms):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.takes_off})"
+        return self.name
 
     def lasts_at(self, at: datetime) -> bool:
         """Whether an invoice of that instant is lowered, as `DiscountQuerySet.running` says it in SQL."""

@@ -3,12 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+from billing import proration
 from billing.models import Invoice, Operation
 from billing.outcomes import Outcome
 from billing.processors import get_processor
 from billing.services import invoices, operations, requests, syncing
 from billing.services.requests import Attachment
 from config.actor import Actor
+from config.api import milliseconds
 from entities.models import Customer
 from entities.subject import Subject
 
@@ -53,10 +55,19 @@ def open_page(subject: Subject, request: Attachment, outcome: Outcome, *, actor:
         expires_at=outcome.at + OPEN_FOR,
         key=f"operation-{operation.pk}-checkout",
     )
-    operation.outcome = {**operation.outcome, "session_id": session.id, "url": session.url}
+    operation.outcome = {**operation.outcome, "session_id": session.id, "url": session.url, "next": following(outcome)}
     operation.expires_at = outcome.at + OPEN_FOR
     operation.save(update_fields=["outcome", "expires_at"])
     return session.url
+
+
+def following(outcome: Outcome) -> dict[str, Any] | None:
+    """What the page says of the invoice after this one."""
+    cycle = outcome.next_cycle
+    if cycle is None:
+        return None
+    total = proration.total(cycle.lines)
+    return {"total": str(total), "at": milliseconds(cycle.starts_at), "has_usage": bool(cycle.usage)}
 
 
 def _same_again(written: dict[str, Any]) -> dict[str, Any]:

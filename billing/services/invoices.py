@@ -55,6 +55,7 @@ def to_processor(lines: Sequence[Line]) -> list[InvoiceItem]:
             line.amount,
             line.period.start if line.period else None,
             line.period.end if line.period else None,
+            is_discount=line.discount is not None,
         )
         for line in lines
     ]
