@@ -38,7 +38,7 @@ class Balance(models.Model):
     public_id = models.CharField(
         max_length=255, blank=True, default="", help_text="Given by the application, or empty."
     )
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="balances")
+    customer = models.ForeignKey(Customer, models.CASCADE, related_name="balances", db_index=False)
     entity = models.ForeignKey(Entity, models.CASCADE, null=True, blank=True, related_name="balances")
     feature = models.ForeignKey(Feature, models.PROTECT, related_name="balances")
     level = models.CharField(max_length=10, choices=Level)
@@ -123,7 +123,7 @@ class Balance(models.Model):
         ]
         indexes: ClassVar = [
             # check and track: the shared rows of a customer (and which of its entities' rows resets first), and the
-            # rows of one entity.
+            # rows of one entity. Beside the first there is no plain index on customer: it would be taken instead.
             models.Index(
                 fields=["customer", "feature", "level", "next_reset_at"],
                 condition=Q(ended_at=None),

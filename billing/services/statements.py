@@ -90,8 +90,10 @@ _OF_ENTITIES = f"""
       SELECT b.feature_id, b.level, b.item_id, b.is_rollover, b.expires_at, b.unlimited, b.allows_overage,
         b.max_overage, sum(b.count) AS count, sum(b.prepaid) AS prepaid, sum(b.granted) AS granted,
         sum(b.usage) AS usage, sum(b.held) AS held, sum(b.expired) AS expired, sum(b.remaining) AS remaining
-      FROM billing_balancetally b
-      WHERE b.customer_id = c.id AND (b.expires_at IS NULL OR b.expires_at > {NOW}) {{of_feature}}
+      FROM (
+        SELECT * FROM billing_balancetally b WHERE b.customer_id = c.id {{of_feature}} ORDER BY b.feature_id, b.id
+      ) b
+      WHERE b.expires_at IS NULL OR b.expires_at > {NOW}
       GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 HAVING sum(b.count) > 0
     ) k
     GROUP BY k.feature_id, k.level, k.is_rollover, k.item_id, CASE WHEN k.is_rollover THEN k.expires_at END

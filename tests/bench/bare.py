@@ -1,7 +1,8 @@
 """The other end of the scale: no framework, no rules, one statement. What a check and a track cost at the least.
 
 It looks a key up in a dict, reads JSON, finds customer, entity, feature and balance by their public ids, and for a
-track moves the balance and writes event and ledger entry, durably. It shares server, driver and database with ours.
+track moves the balance and writes event and ledger entry, durably. It shares server, driver and database with ours; its
+balances are a copy without our triggers.
 """
 
 import os
@@ -20,7 +21,7 @@ _FIND = """
 FROM entities_customer c
 JOIN entities_entity e ON e.customer_id = c.id AND e.external_id = %(entity_id)s AND e.deleted_at IS NULL
 JOIN plans_feature f ON f.slug = %(feature_id)s
-JOIN billing_balance b ON {match} AND b.feature_id = f.id AND b.ended_at IS NULL
+JOIN bare_balance b ON {match} AND b.feature_id = f.id AND b.ended_at IS NULL
 WHERE c.external_id = %(customer_id)s AND c.deleted_at IS NULL
 """
 _CHECK = "SELECT b.granted, b.usage, b.granted - b.usage - b.held - b.expired AS remaining" + _FIND
@@ -30,7 +31,7 @@ WITH found AS (SELECT b.id, c.id AS customer, e.id AS entity, f.id AS feature"""
     + _FIND
     + """
 ), moved AS (
-  UPDATE billing_balance b SET usage = b.usage + 1 FROM found
+  UPDATE bare_balance b SET usage = b.usage + 1 FROM found
   WHERE b.id = found.id AND b.granted - b.usage - b.held - b.expired >= 1
   RETURNING b.id, found.customer, found.entity, found.feature, b.granted, b.usage,
     b.granted - b.usage - b.held - b.expired AS remaining
