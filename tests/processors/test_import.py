@@ -21,7 +21,7 @@ LATER = START + timedelta(days=9)
 @pytest.fixture
 def foreign(stripe: StandIn) -> Any:
     """A subscription over 20 a month that Alice bought at Stripe, before there was Subledger."""
-    v1 = stripe.client.api.v1
+    v1: Any = stripe.client.api.v1
     with clock.frozen(START):
         customer = v1.customers.create({"email": "alice@example.com"})
         stripe.fake.give_card(customer.id, "pm_card_visa")
