@@ -80,40 +80,6 @@ def advance(*, customer: Customer, until: datetime, actor: Actor) -> int:
     """Do everything that is due for one customer up to `until`, in the order of its instants; returns the steps."""
     with queue.customer(customer):
         recovery.finish_pending(customer)
-<<<<<<< Updated upstream
-        steps, repeated, last = 0, 0, None
-        while (moment := next_due(customer, until)) is not None:
-            repeated = repeated + 1 if moment == last else 0
-            if repeated > TOO_MANY:
-                raise RuntimeError(f"customer {customer.pk} makes no progress at {moment}")
-            last = moment
-            if customer.clock_at is not None and moment > customer.clock_at:
-                _tell(customer, moment)
-            try:
-                _do(customer, moment, actor)
-            except RenewalNotReady as waits:
-                # What comes later must not come first: the next run, or the processor's word, goes on from here.
-                logger.info("customer %s: %s", customer.pk, waits.message)
-                break
-            steps += 1
-        return steps
-
-
-def next_due(customer: Customer, until: datetime) -> datetime | None:
-    """The earliest instant up to `until` at which something has to be done; None when there is nothing."""
-    moments: list[datetime] = []
-    for rows, column in sources().values():
-        found = rows.filter(customer=customer, **{f"{column}__lte": until}).order_by(column)
-        moments += found.values_list(column, flat=True)[:1]
-    return min(moments, default=None)
-
-
-def sources() -> dict[What, tuple[QuerySet[Any], str]]:
-    """Where what is due is found, and the column that says when."""
-    live = Subscription.objects.filter(status__in=_LIVE)
-    balances = Balance.objects.filter(ended_at=None).filter(
-        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
-=======
         return _advance(customer, until, actor)
 
 
@@ -121,7 +87,7 @@ def _advance(customer: Customer, until: datetime, actor: Actor, *, of_plans: boo
     steps, repeated, last = 0, 0, None
     while (moment := next_due(customer, until, of_plans=of_plans)) is not None:
         repeated = repeated + 1 if moment == last else 0
-        if repeated > _TOO_MANY:
+        if repeated > TOO_MANY:
             raise RuntimeError(f"customer {customer.pk} makes no progress at {moment}")
         last = moment
         if customer.clock_at is not None and moment > customer.clock_at:
@@ -141,43 +107,19 @@ def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> 
 
     With `of_plans` what balances and locks have due is left out: whoever touches those looks for himself.
     """
-    rows = Subscription.objects.filter(customer=customer)
-    live = rows.filter(status__in=_LIVE)
-    paid = live.filter(is_paid=True)
-    waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING)
-    moments = [
-        _earliest(paid, "current_period_end", until),
-        _earliest(live, "ends_at", until),
-        _earliest(rows.filter(status=Status.SCHEDULED), "started_at", until),
-        _earliest(live.filter(trial_on_end=Plan.TrialEnd.REVERT), "trial_ends_at", until),
-        _earliest(waiting, "expires_at", until),
+    first, *others = [
+        rows.filter(customer=customer, **{f"{column}__lte": until}).order_by(column).values_list(column)[:1]
+        for what, (rows, column) in sources().items()
+        if not (of_plans and what in (What.RESET, What.HOLD))
     ]
-    if not of_plans:
-        balances = Balance.objects.filter(customer=customer, ended_at=None).filter(
-            Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
-        )
-        held = Hold.objects.filter(customer=customer, status=Hold.Status.HELD)
-        moments += [_earliest(balances, "next_reset_at", until), _earliest(held, "expires_at", until)]
-    first, *others = moments
     return min((moment for (moment,) in first.union(*others, all=True)), default=None)
 
 
-def _earliest(rows: QuerySet[Any], field: str, until: datetime) -> QuerySet[Any, tuple[datetime]]:
-    return rows.filter(**{f"{field}__lte": until}).order_by(field).values_list(field)[:1]
-
-
-def due_customers(at: datetime) -> Iterable[int]:
-    """Keys of the customers for whom something is due; those with a test clock have a time of their own."""
-    on_wall = Q(customer__clock_at=None)
-    live = Subscription.objects.filter(on_wall, status__in=_LIVE)
-    due = (
-        live.filter(is_paid=True, current_period_end__lte=at).values("customer"),
-        live.filter(ends_at__lte=at).values("customer"),
-        live.filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at).values("customer"),
-        Subscription.objects.filter(on_wall, status=Status.SCHEDULED, started_at__lte=at).values("customer"),
-        Operation.objects.filter(on_wall, status=Operation.Status.WAITING, expires_at__lte=at).values("customer"),
-        Operation.objects.filter(status=Operation.Status.PENDING).values("customer"),
->>>>>>> Stashed changes
+def sources() -> dict[What, tuple[QuerySet[Any], str]]:
+    """Where what is due is found, and the column that says when."""
+    live = Subscription.objects.filter(status__in=_LIVE)
+    balances = Balance.objects.filter(ended_at=None).filter(
+        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
     )
     return {
         What.RENEWAL: (live.filter(is_paid=True), "current_period_end"),
@@ -192,11 +134,10 @@ def due_customers(at: datetime) -> Iterable[int]:
 
 def _do(customer: Customer, at: datetime, actor: Actor) -> None:
     """Everything of one instant: what lapses, renewals, ends, starts, and last the resets that are left."""
-<<<<<<< Updated upstream
     lapse(customer, at, actor)
     due = holdings.rows(customer).filter(is_paid=True, current_period_end__lte=at).live()
     for group in cycles.groups(due, at):
-        cycles.renew(group, actor=actor, currency=subscriptions.currency_of(customer))
+        cycles.renew(group, actor=actor, currency=invoices.currency_of(customer))
         customer.refresh_from_db()
     end_and_start(customer, at, actor)
     while resets.reset_due(at=at, actor=actor, customer_pk=customer.pk):
@@ -205,19 +146,16 @@ def _do(customer: Customer, at: datetime, actor: Actor) -> None:
 
 def lapse(customer: Customer, at: datetime, actor: Actor) -> None:
     """What lapses first: payments that nobody made, holds, trials that go back."""
-=======
-    currency = invoices.currency_of(customer)
->>>>>>> Stashed changes
     operations.expire_waiting(customer, at=at, only_due=True)
     holds.expire_due(at=at, wall=at, actor=actor, customer_pk=customer.pk)
     reverting = holdings.rows(customer).live().filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at)
     for row in reverting:
-        cycles.end_trial(row, at=at, actor=actor, currency=subscriptions.currency_of(customer))
+        cycles.end_trial(row, at=at, actor=actor, currency=invoices.currency_of(customer))
 
 
 def end_and_start(customer: Customer, at: datetime, actor: Actor) -> None:
     """What ends and starts although nothing renews then."""
-    currency = subscriptions.currency_of(customer)
+    currency = invoices.currency_of(customer)
     for row in holdings.rows(customer).live().filter(ends_at__lte=at):
         if not cycles.is_followed(row, at):
             cycles.end_due(row, at=at, actor=actor, currency=currency)

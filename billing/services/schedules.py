@@ -8,7 +8,7 @@ import msgspec
 
 from billing.models import Operation, Subscription
 from billing.outcomes import Outcome
-from billing.services import checkouts, combining, operations, phasing, queue, recovery, requests, subscriptions
+from billing.services import checkouts, clock, combining, operations, phasing, queue, requests, subscriptions
 from billing.services.operations import Job
 from billing.services.requests import Schedule
 from billing.services.subscriptions import Answer
@@ -31,7 +31,7 @@ def create(*, customer: Customer, request: Schedule, at: datetime, actor: Actor)
     Raises what attaching any of its plans raises, and then nothing is done.
     """
     with queue.customer(customer):
-        recovery.finish_pending(customer)
+        clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         request = msgspec.structs.replace(request, schedule_id=f"sch_{secrets.token_urlsafe(12)}")
         planned = phasing.compute(customer, request, at=at, currency=subscriptions.currency_of(customer))

@@ -14,11 +14,7 @@ from billing.errors import SeatLimitReached, SeatsAreBilled
 from billing.models import Balance, Invoice, Operation, Subscription, SubscriptionItem, VacatedSeat
 from billing.outcomes import End, Outcome
 from billing.proration import Holding
-<<<<<<< Updated upstream
-from billing.services import discounts, holdings, operations, provisioning, queue, recovery, requests
-=======
-from billing.services import clock, holdings, operations, provisioning, queue, requests
->>>>>>> Stashed changes
+from billing.services import clock, discounts, holdings, operations, provisioning, queue, requests
 from billing.services.operations import Job, Unpaid
 from config.actor import Actor
 from config.errors import InvalidRequest, LockBusy

@@ -12,11 +12,8 @@ from billing.outcomes import End, Outcome
 from billing.processors import Collection
 from billing.services import (
     checkouts,
-<<<<<<< Updated upstream
-    combining,
-=======
     clock,
->>>>>>> Stashed changes
+    combining,
     holdings,
     invoices,
     operations,
