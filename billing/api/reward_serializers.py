@@ -72,7 +72,7 @@ class OneKind(Shape):
     def to_internal_value(self, data: Any) -> Any:
         given = super().to_internal_value(data)
         if ("coupon" in given) == ("feature_grant" in given):
-            raise ValidationError("must hold exactly one of coupon and feature_grant.")
+            raise ValidationError({"coupon": "or feature_grant must be given, and not both."})
         return given
 
 
