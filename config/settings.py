@@ -193,9 +193,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Live" if ENVIRONMENT == "live" else "Sandbox: no real money",
     "SITE_SYMBOL": "savings",
     "SITE_URL": None,
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("billing/favicon.svg")}
-    ],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("billing/favicon.svg")}],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": False,
     "SHOW_BACK_BUTTON": False,

@@ -1,4 +1,4 @@
-"""Operations: changes that involve the processor, written down before it is called; and its events, before they are believed."""
+"""Operations, written down before the processor is called, and its events, written down before they are believed."""
 
 from typing import ClassVar
 
@@ -31,7 +31,9 @@ class Operation(models.Model):
     kind = models.CharField(max_length=20, choices=Kind)
     status = models.CharField(max_length=20, choices=Status)
     request = models.JSONField(default=dict, help_text="What was asked for, as validated.")
-    outcome = models.JSONField(default=dict, blank=True, help_text="What was computed, and what the processor answered.")
+    outcome = models.JSONField(
+        default=dict, blank=True, help_text="What was computed, and what the processor answered."
+    )
     actor = models.CharField(max_length=100, blank=True, default="")
     request_id = models.CharField(max_length=64, blank=True, default="")
     reason = models.CharField(max_length=500, blank=True, default="")
@@ -42,7 +44,9 @@ class Operation(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["customer", "-id"], name="operation_newest_first"),
-            models.Index(fields=["status", "id"], condition=Q(status__in=["pending", "waiting"]), name="operation_unfinished"),
+            models.Index(
+                fields=["status", "id"], condition=Q(status__in=["pending", "waiting"]), name="operation_unfinished"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -70,7 +74,9 @@ class ProcessorEvent(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(
-                fields=["received_at"], condition=Q(status__in=["received", "failed"]), name="processor_event_unprocessed"
+                fields=["received_at"],
+                condition=Q(status__in=["received", "failed"]),
+                name="processor_event_unprocessed",
             ),
         ]
 

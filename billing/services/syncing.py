@@ -133,7 +133,7 @@ def _terms(scope: Scope, held: list[Holding], at: datetime) -> SubscriptionTerms
         status=_status(rows, at),
         trial_ends_at=first.trial_ends_at if first.is_trialing(at) else None,
         ends_without_card=all(not row.trial_card_required and not row.sends_invoice for row in rows),
-        cancel_at=_cancel_at(rows, following, end, goes_on=goes_on),
+        cancel_at=_cancel_at([_end(row, scope) for row in rows], following, end, goes_on=goes_on),
         sends_invoice=first.sends_invoice,
         net_terms_days=first.net_terms_days,
         name=first.plan.slug,
@@ -199,9 +199,19 @@ def _status(rows: list[Subscription], at: datetime) -> str:
     return "trialing" if all(row.is_trialing(at) for row in rows) else "active"
 
 
-def _cancel_at(rows: list[Subscription], following: list[Holding], end: datetime, *, goes_on: bool) -> datetime | None:
+def _end(row: Subscription, scope: Scope) -> datetime | None:
+    """When the plan ends; never for the processor, where another paid one of a schedule takes over."""
+    takes_over = any(
+        other.group == row.group and other.is_add_on == row.is_add_on and other.started_at == row.ends_at
+        for other in (holding.subscription for holding in scope.waiting)
+    )
+    return None if takes_over else row.ends_at
+
+
+def _cancel_at(
+    ends: list[datetime | None], following: list[Holding], end: datetime, *, goes_on: bool
+) -> datetime | None:
     """When the last plan of the subscription ends. What follows on other terms gets a subscription of its own then."""
-    ends = [row.ends_at for row in rows]
     waiting = [holding.subscription.status == Subscription.Status.SCHEDULED for holding in following]
     if waiting and all(waiting) and not goes_on:
         return end

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
 from pytest_django import DjangoAssertNumQueries
-from rest_framework.request import Request
 
 from config import api as wire
 from config import clock
@@ -23,14 +23,14 @@ from tests.client import Api, read
 
 
 class Write(wire.Endpoint):
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {}
 
 
 class Look(wire.Endpoint):
     access = Scope.READ
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {}
 
 

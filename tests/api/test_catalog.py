@@ -492,7 +492,7 @@ def test_a_preview_takes_the_same_queries_however_many_plans_there_are(
     many = [{**TEAM, "plan_id": f"team_{number}"} for number in range(20)]
     push(api, catalogue([SEATS, SUMMARIES], many))
     hold("team_3")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         api.post("catalog.preview_update", **catalogue([SEATS, SUMMARIES], many))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.http import HttpRequest
 from django.urls import path
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from config import api as wire
 from config import clock
@@ -24,7 +24,7 @@ _while_working: Callable[[], None] = lambda: None  # noqa: E731
 
 
 class Work(wire.Endpoint):
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         key = ApiKey.objects.create(name="work", hash=str(ApiKey.objects.count()).encode(), created_at=clock.now())
         _while_working()
         if data.get("fail"):

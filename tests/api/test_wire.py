@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 from django.db import DataError, OperationalError, connection
+from django.http import HttpRequest
 from django.urls import path
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from config import api as wire
 from config.access.models import Scope
@@ -36,7 +36,7 @@ class OrderSerializer(serializers.Serializer[Any]):
 class Echo(wire.Endpoint):
     Input = OrderSerializer
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {**data, "at": wire.milliseconds(data.get("at"))}
 
 
@@ -49,7 +49,7 @@ class LeanEcho(wire.Endpoint):
     Input = Order
     access = Scope.READ
 
-    def handle(self, data: Order, request: Request) -> Any:
+    def handle(self, data: Order, request: HttpRequest) -> Any:
         return {"customer_id": data.customer_id, "value": wire.quantity(data.value, "value")}
 
 
@@ -57,7 +57,7 @@ class EchoList(wire.Endpoint):
     takes_list = True
     status = 202
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return data
 
 
@@ -65,19 +65,19 @@ class ReadThing(wire.Endpoint):
     methods = ("GET",)
     access = Scope.READ
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {"read": data, "legacy": self.version.legacy}
 
 
 class DeleteThing(wire.Endpoint):
     methods = ("DELETE",)
 
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         return {"deleted": data, "by": self.actor.name}
 
 
 class Fails(wire.Endpoint):
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         raise {
             "refused": InvalidRequest("The seat acme is taken. Free it first."),
             "data": DataError("numeric field overflow"),
@@ -87,7 +87,7 @@ class Fails(wire.Endpoint):
 
 
 class Waits(wire.Endpoint):
-    def handle(self, data: Any, request: Request) -> Any:
+    def handle(self, data: Any, request: HttpRequest) -> Any:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '50ms'; SELECT pg_advisory_lock(4711)")
 

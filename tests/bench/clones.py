@@ -53,7 +53,7 @@ def copy(times: int, *, apart: timedelta) -> None:
             cursor.execute(
                 f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table} t, generate_series(1, %(times)s) AS n"
                 " ORDER BY n, t.id",
-                {"times": times, "apart": apart, "stride": _STRIDE},
+                {"times": times, "apart": str(apart), "stride": _STRIDE},
             )
             cursor.execute(
                 f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT COALESCE(max(id), 1) FROM {table}))"
@@ -67,7 +67,7 @@ def _value(field: "Field[object, object]") -> str:
     if isinstance(field, ForeignKey):
         return f"{column} + n * %(stride)s" if field.related_model in _TABLES else column
     if isinstance(field, DateTimeField):
-        return f"{column} + n * %(apart)s"
+        return f"{column} + n * %(apart)s::interval"
     if field.column in _NAMES and field.get_internal_type() == "CharField":
         return f"CASE WHEN {column} = '' THEN '' ELSE {column} || '~' || n END"
     return column

@@ -30,7 +30,7 @@ def main() -> None:
     sys.path.insert(0, str(root))
     django.setup()
     # Models can be imported only now.
-    from tests.bench import years
+    from tests.bench import years  # noqa: PLC0415
 
     years.run(options)
 

@@ -82,7 +82,9 @@ def _first(entities: int) -> None:
         shop.joins(member)
     shop.attach("team")
     for number, member in enumerate(members):
-        plan = ("starter", "pro", "scale", "starter", "metered", "pro", "starter", "yearly", "scale", "pro")[number % 10]
+        plan = ("starter", "pro", "scale", "starter", "metered", "pro", "starter", "yearly", "scale", "pro")[
+            number % 10
+        ]
         bought = {"feature_quantities": [{"feature_id": "words", "quantity": 300}]} if plan == "pro" else {}
         shop.attach(plan, member, **bought)
         if number % 5 == 0:
@@ -134,8 +136,8 @@ def _use_up() -> None:
               WHERE b.allows_overage AND b.ended_at IS NULL AND f.id = b.feature_id AND f.consumable
               RETURNING b.id, b.customer_id, b.entity_id, b.granted + %(over)s AS value
             )
-            INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,
-              actor, request_id, reason)
+            INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held,
+              expired, actor, request_id, reason)
             SELECT id, customer_id, entity_id, 'usage', %(at)s, 0, value, 0, 0, 'bench', '', '' FROM used
             """,
             {"over": OVER, "at": START},
@@ -144,17 +146,24 @@ def _use_up() -> None:
 
 def _prove() -> None:
     disagreements = [found for progress in audit.prove() for found in progress.found]
-    charged = InvoiceLine.objects.filter(invoice__cause="renewal", invoice__status="paid").aggregate(s=Sum("amount"))["s"]
+    lines = InvoiceLine.objects.filter(invoice__cause="renewal", invoice__status="paid")
+    charged = lines.aggregate(sum=Sum("amount"))["sum"]
     billed = Invoice.objects.filter(cause="renewal", status="paid").aggregate(sum=Sum("total"))["sum"]
     taken = SandboxInvoice.objects.filter(status="paid").aggregate(sum=Sum("total"))["sum"]
     owed = Invoice.objects.filter(status="paid").aggregate(sum=Sum("total"))["sum"]
     expected = _expected()
-    numbers = [int(number) for number in Invoice.objects.exclude(number="").values_list("number", flat=True) if "~" not in number]
+    numbers = [
+        int(number)
+        for number in Invoice.objects.exclude(number="").values_list("number", flat=True)
+        if "~" not in number
+    ]
     unfinished = Operation.objects.exclude(status="done").count()
     _say(f"\nbalances that disagree with the ledger: {len(disagreements)}")
-    _say(f"lines {charged}, invoices {billed}, to be charged {expected}: {'equal' if charged == billed == expected else 'NOT EQUAL'}")
+    same = "equal" if charged == billed == expected else "NOT EQUAL"
+    _say(f"lines {charged}, invoices {billed}, to be charged {expected}: {same}")
     _say(f"invoices {owed}, taken by the processor {taken}: {'equal' if owed == taken else 'NOT EQUAL'}")
-    _say(f"numbers without gaps: {sorted(numbers) == list(range(1, len(numbers) + 1))}, unfinished operations: {unfinished}")
+    gapless = sorted(numbers) == list(range(1, len(numbers) + 1))
+    _say(f"numbers without gaps: {gapless}, unfinished operations: {unfinished}")
 
 
 def _expected() -> Decimal:

@@ -55,7 +55,7 @@ def test_a_discount_is_shown_beneath_its_line_and_taken_off_the_invoice(shop: Sh
     assert (preview["next_cycle"]["subtotal"], preview["next_cycle"]["total"]) == (20, 10)
     assert shop.buys("pro", discounts=HALF) == 10
     lines = InvoiceLine.objects.order_by("position")
-    assert [(line.kind, line.amount) for line in lines] == [("base", 20), ("discount", -10)]
+    assert [(line.kind, line.amount) for line in lines] == [("base", Decimal(20)), ("discount", Decimal(-10))]
 
 
 def test_a_discount_for_ever_lowers_every_renewal_and_one_for_months_those_within_them(shop: Shop) -> None:

@@ -114,8 +114,8 @@ def rows() -> dict[str, list[Any]]:
         ),
         "entries": _sorted(
             LedgerEntry.objects.values_list(
-                "balance__customer__external_id", "balance__entity__external_id", "balance__feature__slug", "kind", "at",
-                "granted", "usage", "held", "expired", "boundary_at", "reason", "actor",
+                "balance__customer__external_id", "balance__entity__external_id", "balance__feature__slug", "kind",
+                "at", "granted", "usage", "held", "expired", "boundary_at", "reason", "actor",
             )
         ),
         "overages": _sorted(
@@ -192,8 +192,8 @@ def test_many_at_once_are_what_they_are_one_by_one(api: Api, seed: int) -> None:
     with clock.frozen(LATER):
         try:
             with transaction.atomic():
-                for customer in Customer.objects.order_by("pk"):
-                    clocks.advance(customer=customer, until=LATER, actor=ACTOR)
+                for account in Customer.objects.order_by("pk"):
+                    clocks.advance(customer=account, until=LATER, actor=ACTOR)
                 alone = rows()
                 raise Undone
         except Undone:

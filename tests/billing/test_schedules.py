@@ -241,3 +241,15 @@ def test_missed_phases_are_made_up_for_in_order(shop: Shop) -> None:
     shop.on("2027-04-01")
     assert shop.plans() == {"premium": "active"}
     assert shop.invoices() == [50] * 11 + [24, 10]
+
+
+def test_the_processor_keeps_the_subscription_that_the_next_phase_takes_over(shop: Shop) -> None:
+    shop.opens("2026-04-01")
+    schedule(shop, phase("pro", **NOW), phase("premium", starts_at=ms("2026-05-16")), phase("free", **after()))
+    (before,) = shop.processor()
+    assert before["cancel_at"] is None
+    shop.on("2026-05-16")
+    (now,) = shop.processor()
+    assert (now["id"], now["cancel_at"]) == (before["id"], ms("2026-06-16"))
+    shop.on("2026-06-16")
+    assert shop.processor() == []

@@ -141,14 +141,14 @@ def test_trouble_with_one_customer_is_told_and_spares_the_others(
     for customer in ("acme", "bob", "carol"):
         street.opens(customer)
     street.on("2026-03-01")
-    renew: Callable[..., Any] = cycles.renew
+    compute: Callable[..., Any] = cycles.renewal
 
     def sometimes(group: Any, **more: Any) -> Any:
         if group.customer.external_id == "bob":
             raise RuntimeError("no")
-        return renew(group, **more)
+        return compute(group, **more)
 
-    monkeypatch.setattr(cycles, "renew", sometimes)
+    monkeypatch.setattr(cycles, "renewal", sometimes)
     with pytest.raises(CommandError, match="1 customers could not"):
         street.run()
     assert [len(street.invoices(customer)) for customer in ("acme", "bob", "carol")] == [2, 1, 2]

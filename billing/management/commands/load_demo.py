@@ -74,14 +74,18 @@ TEAMS = [
 ]
 WORKSPACES = [
     ("globex", "Globex", [("workspace_a", "workspace_free", 60), ("workspace_b", "workspace_pro", 4_200)]),
-    ("hooli", "Hooli", [("search", "workspace_pro", 9_100), ("mail", "workspace_pro", 150), ("lab", "workspace_free", 3)]),
+    (
+        "hooli",
+        "Hooli",
+        [("search", "workspace_pro", 9_100), ("mail", "workspace_pro", 150), ("lab", "workspace_free", 3)],
+    ),
 ]
 # A team whose clock was turned: three months of invoices and a plan that has been renewed.
 VETERAN = ("umbrella", "Umbrella", [("ada", 5), ("grace", 20)])
 
 
 class Command(BaseCommand):
-    """Load the catalogue of both stories and a few customers with seats, workspaces and usage; run again, it adds nothing."""
+    """Load both stories' catalogue and a few customers with seats, workspaces and usage; run again, it adds nothing."""
 
     help = "Load the demo's catalogue and customers; what is there already stays."
 
@@ -137,9 +141,7 @@ def _veteran(customer: Customer, members: list[tuple[str, int]]) -> None:
 
 def _attach(subject: Subject, plan: str) -> None:
     subject.customer.refresh_from_db()
-    subscriptions.attach(
-        subject=subject, request=Attach(plan=plan), at=subject.customer.now(clock.now()), actor=DEMO
-    )
+    subscriptions.attach(subject=subject, request=Attach(plan=plan), at=subject.customer.now(clock.now()), actor=DEMO)
 
 
 def _entity(customer: Customer, entity_id: str, feature: str) -> Entity:
