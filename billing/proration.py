@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 from billing.models import Discount, InvoiceLine, Overage, PendingLine, Subscription, SubscriptionItem, VacatedSeat
 from plans import pricing
@@ -212,14 +213,14 @@ def credit_lines(holding: Holding, *, at: datetime, currency: str, whole_cycles_
     Charges and credits alike are spread evenly over their periods; the rest of their sum is what is unused (spec
     billing 5.3). With `whole_cycles_only` a period that has begun is not given back (spec billing 4.3).
     """
-    unused: dict[tuple[str, int | None], Decimal] = {}
+    unused: dict[tuple[str, int | None], Fraction] = {}
     shown: dict[tuple[str, int | None], Covered] = {}
     for line in holding.covered:
         rest, span = line.period.rest(at)
         if not rest or (whole_cycles_only and rest < span):
             continue
         key = (line.kind, line.item_id)
-        unused[key] = unused.get(key, ZERO) + pricing.share(line.amount, rest, span)
+        unused[key] = unused.get(key, Fraction(0)) + Fraction(line.amount) * Fraction(rest, span)
         shown.setdefault(key, line)
     items = {item.pk: item for item in holding.items}
     lines = []
@@ -231,7 +232,7 @@ def credit_lines(holding: Holding, *, at: datetime, currency: str, whole_cycles_
         lines.append(
             Line(
                 kind=Kind(first.kind),
-                amount=pricing.round_money(-amount, currency),
+                amount=pricing.round_money(pricing.decimal(-amount), currency),
                 display_name=first.display_name,
                 description=_describe(holding.subscription, what, period),
                 subscription=holding.subscription,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
 
 ZERO = Decimal(0)
 # ISO 4217 currencies without minor units, and those with three decimals.
@@ -117,3 +118,9 @@ def share(amount: Decimal, part: int, whole: int) -> Decimal:
     """`amount` × part ÷ whole, unrounded; times are counted in milliseconds."""
     with localcontext(prec=_PRECISION):
         return amount * part / whole
+
+
+def decimal(amount: Fraction) -> Decimal:
+    """A sum of shares as a decimal, exact where it ends: half a cent made of thirds is half a cent."""
+    with localcontext(prec=_PRECISION):
+        return Decimal(amount.numerator) / amount.denominator

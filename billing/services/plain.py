@@ -147,6 +147,11 @@ def track(
     return sources.from_rows([found[0][:-1]]), found[0][-1]
 
 
+def forget() -> None:
+    """Try everybody again, for tests that use the same ids anew."""
+    _declined.clear()
+
+
 def _is_hopeless(key: _Key) -> bool:
     """Whether it is not worth trying: who was not plain a moment ago seldom is now. Tried again now and then."""
     left = _declined.get(key, 0)

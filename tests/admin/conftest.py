@@ -1,6 +1,8 @@
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
@@ -11,6 +13,13 @@ from tests.admin.stories import Staff
 def _quick_passwords(settings: Any) -> None:
     """A slow hash is for real passwords."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _groups(db: None) -> None:
+    """The groups that a migration made are there, also after a test with transactions of its own emptied all tables."""
+    if not Group.objects.exists():
+        import_module("config.access.migrations.0002_staff_groups").make_groups(apps, None)
 
 
 @pytest.fixture

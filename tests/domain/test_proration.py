@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from billing import proration
@@ -82,6 +82,7 @@ def test_attaching_and_canceling_in_the_same_instant_nets_to_nothing(price: Deci
     charges=st.lists(st.tuples(money, st.integers(min_value=0, max_value=27)), min_size=1, max_size=6),
     day=st.integers(min_value=0, max_value=28),
 )
+@example(charges=[(Decimal("4.54"), 14), (Decimal("4.54"), 14), (Decimal("0.23"), 14)], day=23)  # half a cent of shares
 def test_a_credit_is_the_unused_rest_of_everything_charged_before(charges: list[tuple[Decimal, int]], day: int) -> None:
     end = START + timedelta(days=28)
     held = holding(Decimal(1))
