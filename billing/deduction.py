@@ -92,10 +92,12 @@ class _Run:
 
 def in_order(sources: Iterable[Source], *, for_entity: bool) -> list[Source]:
     """The sources in the order in which they pay (7A): an entity uses its own before the shared ones, a customer the
-    shared ones before its entities', oldest entity first."""
+    shared ones before its entities', oldest entity first. What is alike otherwise pays by age, as ids tell."""
 
     def key(source: Source) -> tuple[object, ...]:
         expiry = source.expires_at or NEVER
+        # The slices of an item are as old as the item, whenever their entities came.
+        is_one_of_many = not source.is_pool and not for_entity
         return (
             not source.unlimited,
             not source.is_own_feature,
@@ -108,7 +110,7 @@ def in_order(sources: Iterable[Source], *, for_entity: bool) -> list[Source]:
             expiry,
             source.is_add_on,
             not source.is_prepaid,
-            source.item_id,
+            source.item_id if is_one_of_many else 0,
             source.entity_id,
             source.id,
         )

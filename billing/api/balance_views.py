@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from billing.api import balance_shapes, upsell
 from billing.deduction import OverageBehavior
@@ -13,7 +13,7 @@ from billing.services.balances import Usage
 from config import clock
 from config.access import idempotency
 from config.access.models import Scope
-from config.api import Endpoint, IdField, Keyed, QuantityField, TimestampField, moment, quantity
+from config.api import Endpoint, IdField, Keyed, QuantityField, TimestampField, moment, quantity, reply
 from config.errors import DomainError, InvalidInput
 from entities.subject import Subject
 from plans.api.fields import CountField, MetadataField, OneOfField, Shape, SwitchField
@@ -67,6 +67,7 @@ class TrackInput(msgspec.Struct):
     timestamp: Any = None
     overage_behavior: OverageBehavior | None = None
     idempotency_key: str | None = None
+    is_async: bool | None = msgspec.field(name="async", default=None)
     lock: LockInput | None = None
 
     def usages(self) -> list[Usage]:
@@ -79,6 +80,8 @@ class TrackInput(msgspec.Struct):
                 "overage_behavior reject needs a feature_id; an event name may move several features.",
                 code="invalid_request",
             )
+        if self.event_name and self.lock and self.lock.enabled:
+            raise InvalidInput("A lock needs a feature_id; an event name may move several features.")
         features = [self.feature_id] if self.feature_id else balances.listeners(self.event_name or "")
         return [
             Usage(
@@ -127,7 +130,14 @@ class Track(Endpoint):
 
     Input = TrackInput
 
-    def handle(self, data: TrackInput, request: HttpRequest) -> dict[str, Any]:
+    def handle(self, data: TrackInput, request: HttpRequest) -> dict[str, Any] | HttpResponse:
+        """What is said to be asynchronous is done at once all the same, and answered as if it were yet to be done."""
+        answer = self._track(data)
+        if data.is_async:
+            return reply({**answer, "balance": None, "balances": None, "deductions": None}, status=202)
+        return answer
+
+    def _track(self, data: TrackInput) -> dict[str, Any]:
         wall, usages = clock.now(), data.usages()
         lock = data.lock.terms() if data.lock else None
         if lock is not None:
@@ -163,6 +173,8 @@ class BatchTrack(Endpoint):
         try:
             read = msgspec.convert(item, TrackInput)
             read.usages()
+            if read.lock is not None:
+                raise InvalidInput("A batch takes no locks. Track it alone.")
             idempotency.checked_key(read.idempotency_key)
         except msgspec.ValidationError as problem:
             raise InvalidInput(f"Item {position}: {problem}") from problem

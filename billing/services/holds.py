@@ -5,7 +5,7 @@ While it lasts, what a hold took counts as used everywhere; in the ledger it is 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -144,12 +144,14 @@ def _settle(
     """Turn what is held into `final` used, recording the difference as one event.
 
     Less: the rest goes back last in, first out. More, or of the other sign: deducted in the normal order, as is what
-    can't go back where it came from because a reset cleared it or its plan ended.
+    can't go back where it came from because a reset cleared it or its plan ended. Of a hold below 0 only what found
+    usage to give back was ever carried out, so no more is taken again.
     """
-    kept = max(min(final, hold.value), ZERO) if hold.value > 0 else hold.value
+    carried_out = hold.value if hold.value > 0 else sum((part.units for part in hold.parts.all()), ZERO)
+    kept = min(max(final, min(hold.value, ZERO)), carried_out)
     event = _record_difference(hold, final - hold.value, at=at, wall=wall, actor=actor, properties=properties)
     found = _locked(hold, wall)
-    homeless = _give_back(hold, hold.value - kept, found, at=at, actor=actor)
+    homeless = _give_back(hold, max(hold.value, ZERO) - max(kept, ZERO), found, at=at, actor=actor)
     for value, counts in ((-homeless, False), (final - kept, True)):
         if value and found is not None:
             found = _locked(hold, wall) or found
@@ -195,7 +197,7 @@ def _locked(hold: Hold, wall: datetime) -> Sources | None:
 def _give_back(hold: Hold, units: Decimal, found: Sources | None, *, at: datetime, actor: Actor) -> Decimal:
     """Release `units` of the hold, last part first, and settle the rest; returns what has no balance to go back to.
 
-    Usage limits get back all that is released, wherever it goes.
+    Usage limits get back all that is released, wherever it goes, in the window in which it was taken.
     """
     parts = list(hold.parts.order_by("-position"))
     locked = Balance.objects.filter(pk__in=[part.balance_id for part in parts]).select_for_update(no_key=True)
@@ -224,7 +226,8 @@ def _give_back(hold: Hold, units: Decimal, found: Sources | None, *, at: datetim
             )
     ledger.record(changes, at=at, actor=actor)
     if found is not None:
-        counters.count(found.scope, found.features, freed, hold.properties)
+        when_taken = replace(found.scope, at=hold.created_at)
+        counters.count(when_taken, found.features, freed, hold.properties)
     return homeless
 
 

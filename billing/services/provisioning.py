@@ -299,12 +299,16 @@ def _new_balance(subscription: Subscription, item: SubscriptionItem, entity: Ent
 
 def _give_slices(entity: Entity, *, leavers: Sequence[Entity], at: datetime, actor: Actor) -> None:
     """The new entity's share of every live customer plan; what a leaver had left, where it takes over a seat."""
-    items = SubscriptionItem.objects.filter(
-        subscription__customer=entity.customer_id,
-        subscription__entity=None,
-        subscription__status__in=["active", "past_due"],
-        entity_feature=entity.feature_id,
-    ).select_related("feature", "subscription", "subscription__plan")
+    items = (
+        SubscriptionItem.objects.filter(
+            subscription__customer=entity.customer_id,
+            subscription__entity=None,
+            subscription__status__in=["active", "past_due"],
+            entity_feature=entity.feature_id,
+        )
+        .select_related("feature", "subscription", "subscription__plan")
+        .order_by("pk")
+    )
     left_behind = {
         row.item_id: row
         for row in Balance.objects.filter(entity__in=leavers, level=Level.SLICE, rolled_over_from=None).order_by(

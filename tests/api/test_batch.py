@@ -43,6 +43,7 @@ def test_one_bad_item_refuses_the_whole_batch_and_says_which(acme: Account) -> N
         (one(timestamp=32_503_680_000_000), "timestamp"),
         (one(idempotency_key="k" * 256), "idempotency_key"),
         (one(idempotency_key=5), "idempotency_key"),
+        (one(lock={"enabled": True, "lock_id": "call"}), "lock"),
     ]:
         answer = read(acme.api.send(CALL, [one(3), bad]), 400)
         assert answer["code"] == "invalid_inputs", bad

@@ -135,7 +135,7 @@ def test_a_lock_below_zero_gives_back_at_once(acme: Account) -> None:
     assert acme.lock(-10, "next")["allowed"]
     assert acme.numbers() == (20, 20, 0)
     acme.settle("next", "release")
-    assert acme.numbers() == (20, 10, 10)
+    assert acme.numbers() == (20, 15, 5)
     assert values(acme) == [10, -10, -10, 15]
 
 
@@ -159,6 +159,21 @@ def test_a_confirmation_may_change_the_sign(
     acme.settle("call", override_value=final)
     assert acme.numbers() == expected
     assert sum(event["value"] for event in acme.events()) == 50 + final
+
+
+@pytest.mark.parametrize(
+    ("final", "expected"), [(-10, (20, 20, 0)), (-5, (20, 20, 0)), (-3, (20, 19, 1)), (0, (20, 16, 4)), (2, (20, 14, 6))]
+)
+def test_a_refund_under_a_lock_is_taken_back_as_far_as_it_went(
+    acme: Account, final: int, expected: tuple[int, int, int]
+) -> None:
+    acme.hold(item("messages", 20))
+    acme.track(4)
+    acme.lock(-10, "call")
+    assert acme.numbers() == (20, 20, 0)
+    acme.settle("call", override_value=final)
+    assert acme.numbers() == expected
+    assert sum(event["value"] for event in acme.events()) == 4 + final
 
 
 def test_a_lock_id_is_taken_once_even_after_it_was_settled(acme: Account) -> None:
@@ -290,6 +305,17 @@ def test_a_lock_counts_against_a_usage_limit_from_the_start_and_a_lower_confirma
     acme.settle("call", override_value=3)
     assert [acme.allows(required) for required in (7, 8)] == [True, False]
     assert acme.get()["billing_controls"]["usage_limits"][0]["usage"] == 3
+
+
+def test_a_release_frees_the_window_in_which_the_lock_was_taken(api: Api) -> None:
+    acme = Account(api, since="2026-04-01")
+    acme.hold(item("messages", 100))
+    acme.control(limit(10, interval="day"))
+    acme.lock(5, "call")
+    acme.turn_clock("2026-04-02")
+    acme.track(6)
+    acme.settle("call", "release")
+    assert acme.get()["billing_controls"]["usage_limits"][0]["usage"] == 6
 
 
 def test_a_release_frees_a_usage_limit_once_though_the_balance_is_gone(acme: Account) -> None:

@@ -1,12 +1,11 @@
 """balances.track: what is deducted from where, and what is refused (spec/balances.md 7, 7A)."""
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from tests.builders import Account, item, limit, ms, numbers, overage
-from tests.client import Api
+from tests.client import Api, read
 
 PRICE = {"interval": "month", "billing_method": "usage_based", "billing_units": 1}
 
@@ -239,6 +238,18 @@ def test_a_main_plan_pays_before_an_add_on_and_an_older_item_before_a_newer(acme
     assert {row["plan_id"]: row["remaining"] for row in answer["balance"]["breakdown"]} == {"main": 6, "addon": 10}
 
 
+def test_of_balances_that_are_alike_the_older_pays_whether_of_a_plan_or_granted_by_hand(acme: Account) -> None:
+    acme.grant("messages", 10, balance_id="before", reset={"interval": "month"})
+    acme.hold(item("messages", 10))
+    acme.grant("messages", 10, balance_id="after", reset={"interval": "month"})
+    deductions = acme.track(25)["deductions"]
+    assert [(row["plan_id"], row["balance_id"][:6], row["value"]) for row in deductions] == [
+        (None, "before", 10),
+        ("free", deductions[1]["balance_id"][:6], 10),
+        (None, "after", 5),
+    ]
+
+
 def test_unlimited_absorbs_everything_and_finite_siblings_stay(acme: Account) -> None:
     acme.plan("gift", item("messages", 100), add_on=True)
     acme.hold(item("messages", unlimited=True))
@@ -307,12 +318,13 @@ def test_an_event_name_cannot_be_tracked_with_reject(acme: Account) -> None:
     assert refused == "invalid_request"
 
 
-def test_an_asynchronous_track_answers_with_the_balance_as_well(acme: Account) -> None:
-    # Clients take 200 and 202; the balance is there at once, so nothing is left to be polled for.
+def test_an_asynchronous_track_is_done_at_once_and_answered_without_a_balance(acme: Account) -> None:
     acme.hold(item("messages", 10))
-    terms: dict[str, Any] = {"async": True}
-    acme.track(4, **terms)
+    body = {**acme.whom(), "feature_id": "messages", "value": 4, "async": True}
+    answer = read(acme.api.send("balances.track", body), 202)
+    assert (answer["value"], answer["balance"], answer["deductions"]) == (4, None, None)
     assert acme.numbers() == (10, 6, 4)
+    assert acme.refused(404, "balances.track", feature_id="ghosts", **{"async": True}) == "feature_not_found"
 
 
 @pytest.mark.parametrize("behavior", ["CAP", "", "none", 5, True, []])
@@ -329,6 +341,13 @@ def test_a_track_with_a_lock_holds_what_it_takes(acme: Account) -> None:
     assert acme.numbers() == (10, 10, 0)
     refused = acme.track(11, lock={"enabled": True, "lock_id": "call-2"})
     assert (refused["deductions"], acme.numbers()) == ([], (10, 10, 0))
+
+
+def test_an_event_name_cannot_be_locked(acme: Account) -> None:
+    acme.hold(item("action1", 10), item("action3", 10))
+    lock = {"enabled": True, "lock_id": "call"}
+    assert acme.refused(400, "balances.track", event_name="acted", lock=lock) == "invalid_inputs"
+    assert (acme.numbers("action1"), acme.numbers("action3")) == ((10, 10, 0), (10, 10, 0))
 
 
 def test_a_usage_limit_clamps_before_the_balance_is_empty(acme: Account) -> None:

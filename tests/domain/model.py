@@ -48,6 +48,7 @@ class Held:
     who: str | None
     feature: str
     value: int
+    window: datetime
     parts: list[tuple[Pile, int]] = field(default_factory=list)
     cleared: set[int] = field(default_factory=set)
     orphaned: bool = False  # whoever took it has left; one who comes under the same name is another
@@ -164,7 +165,7 @@ class Model:
                 (pile.kind == "pool") == (who is not None),
                 ["day", "month", ""].index(pile.every),
                 pile.expires or never,
-                pile.item,
+                pile.item if who is None and pile.kind == "share" else 0,
                 pile.holder_no,
                 pile.born,
             )
@@ -183,10 +184,10 @@ class Model:
             return None
         return self.limits[owner] - self.counted.get((owner, self.window()), 0)
 
-    def count(self, who: str | None, feature: str, units: int) -> None:
+    def count(self, who: str | None, feature: str, units: int, window: datetime | None = None) -> None:
         owner = who if who in self.limits else None
         if feature == "messages" and owner in self.limits and units:
-            key = (owner, self.window())
+            key = (owner, window or self.window())
             self.counted[key] = max(0, self.counted.get(key, 0) + units)
 
     def window(self) -> datetime:
@@ -275,7 +276,7 @@ class Model:
     def lock(self, lock_id: str, who: str | None, feature: str, value: int) -> bool:
         if not self.paying(feature, who):
             return False
-        lock = Held(who, feature, value)
+        lock = Held(who, feature, value, self.window())
         for pile, cost in self.takes(who, feature, value, "reject"):
             pile.held += cost
             lock.parts.append((pile, cost))
@@ -296,7 +297,7 @@ class Model:
             pile, cost = lock.parts[position]
             back = position >= kept
             if back and not lock.orphaned:
-                self.count(lock.who, lock.feature, -1)
+                self.count(lock.who, lock.feature, -1, lock.window)
             if position in lock.cleared:
                 homeless += back
                 continue

@@ -106,13 +106,19 @@ def test_a_refund_with_overflow_lifts_the_first_source_above_its_grant() -> None
         (source(9, 1, interval=DAY), source(1, 1, interval=MONTH)),
         (source(9, 1), source(1, 1, is_add_on=True)),
         (source(9, 1, is_prepaid=True), source(1, 1)),
-        (source(9, 1, item_id=1), source(1, 1, item_id=2)),
+        (source(1, 1, item_id=2), source(9, 1)),
         (source(9, 1, entity_id=1, is_pool=False), source(1, 1, entity_id=2, is_pool=False)),
     ],
 )
 def test_sources_pay_in_the_documented_order(earlier: Source, later: Source) -> None:
     for for_entity in (True, False):
         assert in_order([later, earlier], for_entity=for_entity) == [earlier, later]
+
+
+def test_a_customer_drains_the_slices_of_an_older_item_first_and_an_entity_what_it_had_first() -> None:
+    older, newer = source(9, 1, item_id=1, is_pool=False), source(8, 1, item_id=2, is_pool=False)
+    assert in_order([newer, older], for_entity=False) == [older, newer]
+    assert in_order([older, newer], for_entity=True) == [newer, older]
 
 
 def test_an_entity_uses_its_own_before_the_pool_and_a_customer_the_pool_first() -> None:
