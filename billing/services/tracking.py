@@ -73,7 +73,7 @@ def _track_item(item: Item, *, caller: Caller, wall: datetime, actor: Actor) -> 
         return
     try:
         idempotency.once(
-            key=item.key,
+            key=idempotency.Key(item.key, idempotency.Place.BODY),
             caller=caller,
             request_id=idempotency.fingerprint("POST", "batch_track", encode([str(usage) for usage in item.usages])),
             work=partial(_answer, item, wall, actor),

@@ -7,6 +7,7 @@ lock: a copy waits for it, and a crash takes both back. Or by a lease, for work 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,13 +24,15 @@ from config.errors import DomainError, InvalidInput
 # Longer than any call to a processor with its retries may take.
 LEASE = timedelta(minutes=2)
 MAX_KEY = 255
+Place = IdempotentResponse.Place
 
 # Takes the key if it is free: never used, expired, or left behind by a request that died.
 # A copy that runs at the same time waits here until the first one is through.
 _CLAIM = """
-INSERT INTO access_idempotentresponse AS kept (api_key_id, key, fingerprint, created_at, leased_until, status, body)
-VALUES (%(owner)s, %(key)s, %(fingerprint)s, %(at)s, %(leased_until)s, NULL, '')
-ON CONFLICT (api_key_id, key) DO UPDATE
+INSERT INTO access_idempotentresponse AS kept
+  (api_key_id, place, key, fingerprint, created_at, leased_until, status, body)
+VALUES (%(owner)s, %(place)s, %(key)s, %(fingerprint)s, %(at)s, %(leased_until)s, NULL, '')
+ON CONFLICT (api_key_id, place, key) DO UPDATE
 SET fingerprint = excluded.fingerprint, created_at = excluded.created_at, leased_until = excluded.leased_until,
     status = NULL, body = ''
 WHERE kept.created_at <= %(expired)s
@@ -59,13 +62,30 @@ class _Answered(Exception):
         self.response = response
 
 
-def checked_key(key: Any) -> str:
-    """The key that a request brings in its header or body, empty for none. Raises InvalidInput."""
-    if key is None:
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and where it came: one in a header and the same in a body have nothing to do with each other."""
+
+    text: str
+    place: IdempotentResponse.Place
+
+    def __str__(self) -> str:
+        return repr(self.text)
+
+
+def keys_of(*, header: Any, body: Any) -> list[Key]:
+    """The keys that a request brings, none for empty ones. Raises InvalidInput."""
+    given = [(checked_key(body), Place.BODY), (checked_key(header), Place.HEADER)]
+    return [Key(text, place) for text, place in given if text]
+
+
+def checked_key(text: Any) -> str:
+    """The text of a key, empty for none. Raises InvalidInput."""
+    if text is None:
         return ""
-    if not isinstance(key, str) or len(key) > MAX_KEY:
+    if not isinstance(text, str) or len(text) > MAX_KEY:
         raise InvalidInput(f"idempotency_key must be a string of at most {MAX_KEY} characters.")
-    return key
+    return text
 
 
 def fingerprint(method: str, path: str, body: bytes) -> bytes:
@@ -79,7 +99,7 @@ class NeedsSteps(RuntimeError):
 
 def once(
     *,
-    key: str,
+    key: Key,
     caller: Caller,
     request_id: bytes,
     work: Callable[[], HttpResponse],
@@ -105,7 +125,7 @@ def prune(*, at: datetime) -> int:
 
 
 def _in_one_transaction(
-    key: str, caller: Caller, request_id: bytes, work: Callable[[], HttpResponse], named_version: bool
+    key: Key, caller: Caller, request_id: bytes, work: Callable[[], HttpResponse], named_version: bool
 ) -> HttpResponse:
     try:
         with transaction.atomic():
@@ -122,7 +142,7 @@ def _in_one_transaction(
 
 
 def _in_steps(
-    key: str, caller: Caller, request_id: bytes, work: Callable[[], HttpResponse], named_version: bool
+    key: Key, caller: Caller, request_id: bytes, work: Callable[[], HttpResponse], named_version: bool
 ) -> HttpResponse:
     lease = clock.now() + LEASE
     row = _claim(key, caller, request_id, leased_until=lease)
@@ -142,11 +162,12 @@ def _in_steps(
     return response
 
 
-def _claim(key: str, caller: Caller, request_id: bytes, leased_until: datetime | None) -> int | None:
+def _claim(key: Key, caller: Caller, request_id: bytes, leased_until: datetime | None) -> int | None:
     at = clock.now()
     values: dict[str, Any] = {
         "owner": caller.key_id,
-        "key": key,
+        "place": key.place.value,
+        "key": key.text,
         "fingerprint": request_id,
         "at": at,
         "leased_until": leased_until,
@@ -169,17 +190,17 @@ def _keep(row: int, response: HttpResponse, lease: datetime | None = None) -> No
     )
 
 
-def _first_answer(key: str, caller: Caller, request_id: bytes, named_version: bool) -> HttpResponse:
-    kept = IdempotentResponse.objects.filter(api_key_id=caller.key_id, key=key).first()
+def _first_answer(key: Key, caller: Caller, request_id: bytes, named_version: bool) -> HttpResponse:
+    kept = IdempotentResponse.objects.filter(api_key_id=caller.key_id, place=key.place, key=key.text).first()
     if kept is None:  # freed in the meantime: the first request failed just now
         raise _in_progress(key)
     if bytes(kept.fingerprint) != request_id:
-        raise KeyReused(f"The idempotency key {key!r} came before with another request. Use a new key for it.")
+        raise KeyReused(f"The idempotency key {key} came before with another request. Use a new key for it.")
     if kept.status is None:
         raise _in_progress(key)
     if not named_version:
         return _answer(bytes(kept.body), kept.status)
-    message = f"The idempotency key {key!r} was used before. Its first answer is in first_answer."
+    message = f"The idempotency key {key} was used before. Its first answer is in first_answer."
     error = {"message": message, "code": "duplicate_idempotency_key", "env": settings.ENVIRONMENT}
     body = json.dumps(error)[:-1].encode() + b', "first_answer": {"status": %d, "body": %b}}' % (
         kept.status,
@@ -193,6 +214,6 @@ def _answer(body: bytes, status: int) -> HttpResponse:
     return HttpResponse(body, status=status, headers=headers, content_type="application/json")
 
 
-def _in_progress(key: str) -> InProgress:
-    message = f"The first request with the idempotency key {key!r} is still running. Repeat it in a moment."
+def _in_progress(key: Key) -> InProgress:
+    message = f"The first request with the idempotency key {key} is still running. Repeat it in a moment."
     return InProgress(message, headers={"Retry-After": "1"})

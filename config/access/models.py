@@ -65,8 +65,14 @@ class IdempotentResponse(models.Model):
 
     LIFETIME = timedelta(hours=24)
 
+    class Place(models.TextChoices):
+        HEADER = "header", "Header"
+        BODY = "body", "Body"
+
     api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
+    # Where the key came: those of headers and of bodies do not meet.
+    place = models.CharField(max_length=6, choices=Place, default=Place.HEADER)
     # SHA-256 of method, path and body: the same key with another request is refused.
     fingerprint = models.BinaryField(max_length=32)
     created_at = models.DateTimeField()
@@ -79,7 +85,7 @@ class IdempotentResponse(models.Model):
     objects = IdempotentResponseQuerySet.as_manager()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("api_key", "key"), name="idempotent_response_key"),)
+        constraints = (models.UniqueConstraint(fields=("api_key", "place", "key"), name="idempotent_response_key"),)
         # For pruning.
         indexes = (models.Index(fields=("created_at",), name="idempotent_response_age"),)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -94,17 +95,22 @@ class Endpoint(APIView):
         if body and request.META.get("CONTENT_TYPE"):
             _expect_json(request.META["CONTENT_TYPE"])
         data = self.read(body, request, path)
-        key = self._key(body, request)
-        if not key:
-            return self._respond(data, request)
-        return idempotency.once(
-            key=key,
-            caller=self.caller,
-            request_id=idempotency.fingerprint(str(request.method), request.path, json.canonical(json.decode(body))),
-            work=lambda: self._respond(data, request),
-            leased=self.keyed is Keyed.LEASE,
-            named_version=self.version.named,
-        )
+        keys = self._keys(body, request)
+        work = partial(self._respond, data, request)
+        if not keys:
+            return work()
+        request_id = idempotency.fingerprint(str(request.method), request.path, json.canonical(json.decode(body)))
+        for key in keys:
+            work = partial(
+                idempotency.once,
+                key=key,
+                caller=self.caller,
+                request_id=request_id,
+                work=work,
+                leased=self.keyed is Keyed.LEASE,
+                named_version=self.version.named,
+            )
+        return work()
 
     get = post = put = patch = delete = answer
 
@@ -129,13 +135,14 @@ class Endpoint(APIView):
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 
-    def _key(self, body: bytes, request: HttpRequest) -> str:
+    def _keys(self, body: bytes, request: HttpRequest) -> list[idempotency.Key]:
+        """The keys that hold for this call: one in the header, one in the body, or both, each for itself."""
         keyed = self.keyed or (Keyed.TRANSACTION if self.access is Scope.WRITE else Keyed.IGNORED)
         if keyed is Keyed.IGNORED:
-            return ""
+            return []
         data = json.decode(body) if b'"idempotency_key"' in body else None
         in_body = data.get("idempotency_key") if isinstance(data, dict) else None
-        return idempotency.checked_key(request.META.get("HTTP_IDEMPOTENCY_KEY") or in_body)
+        return idempotency.keys_of(header=request.META.get("HTTP_IDEMPOTENCY_KEY"), body=in_body)
 
     def _respond(self, data: Any, request: HttpRequest) -> HttpResponse:
         result = self.handle(data, request)

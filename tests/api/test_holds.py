@@ -162,7 +162,8 @@ def test_a_confirmation_may_change_the_sign(
 
 
 @pytest.mark.parametrize(
-    ("final", "expected"), [(-10, (20, 20, 0)), (-5, (20, 20, 0)), (-3, (20, 19, 1)), (0, (20, 16, 4)), (2, (20, 14, 6))]
+    ("final", "expected"),
+    [(-10, (20, 20, 0)), (-5, (20, 20, 0)), (-3, (20, 19, 1)), (0, (20, 16, 4)), (2, (20, 14, 6))],
 )
 def test_a_refund_under_a_lock_is_taken_back_as_far_as_it_went(
     acme: Account, final: int, expected: tuple[int, int, int]

@@ -92,6 +92,27 @@ def test_the_key_may_come_in_the_body(api: Api, call: str) -> None:
 
 
 @both_ways
+def test_keys_in_header_and_body_have_nothing_to_do_with_each_other(api: Api, call: str) -> None:
+    first = api.post(call, idempotency_key="k1")
+    assert read(api.send(call, {}, idempotency_key="k1"), 200) != first
+    assert works_done() == 2
+
+
+@both_ways
+def test_with_two_keys_each_holds_for_itself(api: Api, call: str) -> None:
+    body = {"value": 1, "idempotency_key": "usage"}
+    first = read(api.send(call, body, idempotency_key="attempt-1"), 200)
+    for attempt in ("attempt-1", "attempt-2", "attempt-2", ""):
+        assert read(api.send(call, body, idempotency_key=attempt), 200) == first
+    other = {"value": 2, "idempotency_key": "usage"}
+    for attempt in ("attempt-2", "attempt-3"):
+        assert read(api.send(call, other, idempotency_key=attempt), 409)["code"] == "idempotency_key_reused"
+    # What the second refused has freed the first.
+    assert read(api.send(call, {"value": 3}, idempotency_key="attempt-3"), 200) != first
+    assert works_done() == 2
+
+
+@both_ways
 @pytest.mark.parametrize(("body", "other"), [({"value": 1}, {"value": 2}), ({}, {"value": None})])
 def test_the_same_key_with_another_body_is_refused(api: Api, call: str, body: Any, other: Any) -> None:
     read(api.send(call, body, idempotency_key="k1"), 200)
@@ -286,7 +307,9 @@ def test_the_key_of_long_work_that_died_is_free_after_its_lease(api: Api) -> Non
     body = {"value": 1}
     request_id = idempotency.fingerprint("POST", "/v1/test.long_work", b'{"value":1}')
     with clock.frozen(start):
-        idempotency._claim("k1", caller, request_id, leased_until=start + idempotency.LEASE)
+        idempotency._claim(
+            idempotency.Key("k1", idempotency.Place.HEADER), caller, request_id, leased_until=start + idempotency.LEASE
+        )
     with clock.frozen(start + idempotency.LEASE - timedelta(seconds=1)):
         refused = read(api.send("test.long_work", body, idempotency_key="k1"), 409)
         assert refused["code"] == "idempotency_in_progress"
