@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from billing.api import balance_shapes
 from billing.api.balance_views import Check, CheckInput, Track, TrackInput
@@ -58,7 +58,7 @@ class LegacyCheck(Check):
 class LegacyTrack(Track):
     """track that answers with the event's id; the present shape for clients that do not say 1.x."""
 
-    def handle(self, data: TrackInput, request: HttpRequest) -> dict[str, Any]:
+    def handle(self, data: TrackInput, request: HttpRequest) -> dict[str, Any] | HttpResponse:
         if not self.version.legacy or data.lock:
             return super().handle(data, request)
         tracked = tracking.track(data.usages(), wall=clock.now(), actor=self.actor)
