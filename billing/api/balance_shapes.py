@@ -1,11 +1,11 @@
 """How balances look on the wire: one per feature, with the sources it is made of (spec/balances.md 9)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing import controls
+from billing.deduction import NEVER
 from billing.services.balances import Tracked, Verdict
 from billing.services.posting import PaidBy
 from billing.services.sources import BalanceRow, SourceFeature, Sources
@@ -204,19 +204,15 @@ def _price(terms: Terms) -> dict[str, Any] | None:
 
 
 def _rollovers(rows: Sequence[BalanceRow]) -> list[dict[str, Any]]:
-    """What rolled over, soonest to expire first; rows that expire together are shown as one."""
-    by_expiry: dict[datetime | None, list[BalanceRow]] = {}
-    for row in rows:
-        if row.is_rollover:
-            by_expiry.setdefault(row.expires_at, []).append(row)
-    ordered = sorted(by_expiry, key=lambda expiry: (expiry is None, expiry.timestamp() if expiry else 0))
+    """What rolled over at each reset, in the order in which it is used; the entities' is summed for a customer."""
+    ordered = sorted((row for row in rows if row.is_rollover), key=lambda row: (row.expires_at or NEVER, row.id))
     return [
         {
-            "granted": sum((row.granted - row.expired for row in by_expiry[expiry]), ZERO),
-            "balance": sum((row.remaining for row in by_expiry[expiry]), ZERO),
-            "expires_at": milliseconds(expiry) if expiry else NEVER_MS,
+            "granted": row.granted - row.expired,
+            "balance": row.remaining,
+            "expires_at": milliseconds(row.expires_at) if row.expires_at else NEVER_MS,
         }
-        for expiry in ordered
+        for row in ordered
     ]
 
 

@@ -63,6 +63,7 @@ def test_per_seat_leftovers_are_capped_per_seat_by_trimming_the_oldest(api: Api)
     for who in ("alice", "bob"):
         assert acme.numbers(of=who) == (900, 900, 0)
     acme.track(150, by="alice")
+    assert (rolled(acme, of="alice"), rolled(acme, of="bob")) == ([(100, 0), (400, 350)], [(100, 100), (400, 400)])
     assert acme.numbers(of="alice") == (900, 750, 150)
     assert acme.numbers(of="bob") == (900, 900, 0)
 
