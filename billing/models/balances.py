@@ -20,7 +20,15 @@ class BalanceQuerySet(models.QuerySet["Balance"]):
 
     def due(self, at: datetime) -> "BalanceQuerySet":
         """Balances whose refill is due."""
-        return self.filter(next_reset_at__lte=at, ended_at=None)
+        return self.refilled().filter(next_reset_at__lte=at)
+
+    def refilled(self) -> "BalanceQuerySet":
+        """Balances that their next boundary refills (spec balances 10.6): a plan that ends there does not, nor one that
+        is past due, unless it says so or an invoice sells what is used."""
+        goes_on = Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
+        is_paid = ~Q(subscription__status=Subscription.Status.PAST_DUE) | Q(subscription__plan__ignore_past_due=True)
+        is_sold = Q(allows_overage=True) | Q(is_prepaid=True)
+        return self.filter(Q(subscription=None) | (goes_on & (is_paid | is_sold)), ended_at=None)
 
 
 class Balance(models.Model):

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 
 from billing.models import Balance, Hold, Operation, Subscription
 from billing.processors import get_processor
@@ -118,15 +118,12 @@ def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> 
 def sources() -> dict[What, tuple[QuerySet[Any], str]]:
     """Where what is due is found, and the column that says when."""
     live = Subscription.objects.filter(status__in=_LIVE)
-    balances = Balance.objects.filter(ended_at=None).filter(
-        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
-    )
     return {
         What.RENEWAL: (live.filter(is_paid=True), "current_period_end"),
         What.END: (live, "ends_at"),
         What.START: (Subscription.objects.filter(status=Status.SCHEDULED), "started_at"),
         What.REVERT: (live.filter(trial_on_end=Plan.TrialEnd.REVERT), "trial_ends_at"),
-        What.RESET: (balances, "next_reset_at"),
+        What.RESET: (Balance.objects.refilled(), "next_reset_at"),
         What.HOLD: (Hold.objects.filter(status=Hold.Status.HELD), "expires_at"),
         What.PAYMENT: (Operation.objects.filter(status=Operation.Status.WAITING), "expires_at"),
     }

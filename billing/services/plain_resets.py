@@ -58,7 +58,9 @@ WITH due AS MATERIALIZED (
   FROM {rows}
   WHERE b.next_reset_at <= {at} AND b.ended_at IS NULL AND NOT b.rolls_over AND b.held = 0
     AND b.reset_interval NOT IN ('', 'one_off') AND (b.expires_at IS NULL OR b.expires_at > b.next_reset_at)
-    AND NOT EXISTS (SELECT FROM billing_subscription u WHERE u.id = b.subscription_id AND u.ends_at <= b.next_reset_at)
+    AND NOT EXISTS (SELECT FROM billing_subscription u WHERE u.id = b.subscription_id AND (u.ends_at <= b.next_reset_at
+      OR (u.status = 'past_due' AND NOT b.allows_overage AND NOT b.is_prepaid
+        AND NOT (SELECT p.ignore_past_due FROM plans_plan p WHERE p.id = u.plan_id))))
     {condition}
   ORDER BY {order} LIMIT %(limit)s
   FOR NO KEY UPDATE OF b {waiting}

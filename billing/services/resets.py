@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from billing import refill
 from billing.models import Balance, HoldPart, Overage
@@ -30,7 +30,7 @@ def _sweep(*, at: datetime, actor: Actor, limit: int, wait: bool) -> int:
     done = plain_resets.sweep(at=at, actor=actor, limit=limit, wait=wait)
     if done == limit:
         return done
-    others = _due(at).filter(customer__clock_at=None)
+    others = Balance.objects.due(at).filter(customer__clock_at=None)
     locked = others.select_for_update(of=("self",), no_key=True, skip_locked=not wait)
     return done + _reset_first(locked, at=at, actor=actor, limit=limit - done)
 
@@ -53,7 +53,7 @@ def reset_due(
         done = plain_resets.reset(at=at, actor=actor, limit=limit, customer_pk=customer_pk, balance_pks=balance_pks)
         if done == limit or (balance_pks is not None and done == len(balance_pks)):
             return done
-        others = _due(at).filter(customer_id=customer_pk).select_for_update(of=("self",), no_key=True)
+        others = Balance.objects.due(at).filter(customer_id=customer_pk).select_for_update(of=("self",), no_key=True)
         if balance_pks is not None:
             others = others.filter(pk__in=balance_pks)
         return done + _reset_first(others, at=at, actor=actor, limit=limit - done)
@@ -63,17 +63,10 @@ def reset_customers(moments: Mapping[int, datetime], *, actor: Actor) -> None:
     """Refill all that is due for these customers (by key), each up to its own instant."""
     while plain_resets.reset_customers(moments, actor=actor, limit=_AT_ONCE) == _AT_ONCE:
         pass
-    others = _due(max(moments.values())).filter(customer__in=moments)
+    others = Balance.objects.due(max(moments.values())).filter(customer__in=moments)
     for key in sorted(set(others.values_list("customer", flat=True))):
         while reset_due(at=moments[key], actor=actor, customer_pk=key):
             pass
-
-
-def _due(at: datetime) -> QuerySet[Balance]:
-    """What is due; a plan that ends at the boundary is not refilled by it."""
-    return Balance.objects.due(at).filter(
-        Q(subscription=None) | Q(subscription__ends_at=None) | Q(subscription__ends_at__gt=F("next_reset_at"))
-    )
 
 
 def _reset_first(rows: QuerySet[Balance], *, at: datetime, actor: Actor, limit: int) -> int:

@@ -102,6 +102,25 @@ def test_what_can_be_used_while_past_due_and_how_it_recovers(shop: Shop) -> None
     assert refused["code"] == "nothing_to_pay"
 
 
+def test_what_is_included_in_a_plan_is_not_refilled_while_it_is_past_due_unless_the_plan_says_so(shop: Shop) -> None:
+    shop.plan("strict", 5, monthly("messages", 10), monthly("words", 10, amount=1), group="strict")
+    shop.plan("lenient", 5, monthly("messages", 20), group="lenient", config={"ignore_past_due": True})
+    shop.opens("2026-04-01", "a", "b")
+    shop.buys("strict", "a")
+    shop.buys("lenient", "b")
+    shop.card("declines")
+    shop.on("2026-05-02")
+    for entity, feature in [("a", "messages"), ("a", "words"), ("b", "messages")]:
+        shop.uses(feature, 4, by=entity)
+    shop.on("2026-07-02")
+    assert (shop.left("messages", "a"), shop.left("words", "a"), shop.left("messages", "b")) == (6, 10, 20)
+    for _ in range(6):
+        shop.api.post("sandbox.pay_invoice", customer_id=CUSTOMER)
+    assert shop.plans("a") == {"strict": "active"}
+    assert shop.left("messages", "a") == 10
+    assert shop.entity("a")["balances"]["messages"]["next_reset_at"] == ms("2026-08-01")
+
+
 def test_it_stays_past_due_until_the_last_open_invoice_is_paid(shop: Shop) -> None:
     shop.opens("2026-04-01")
     shop.buys("pro")

@@ -25,6 +25,8 @@ instants = st.integers(0, 3 * 365 * 24 * 60).map(
 )
 month_ends = st.sampled_from([datetime(2024, 1, 31, 23, 59, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=UTC)])
 amounts = st.decimals(0, 20, places=2)
+# The plan's state, and whether it refills while past due.
+states = st.sampled_from([("active", False), ("past_due", False), ("past_due", True)])
 
 
 @st.composite
@@ -47,15 +49,18 @@ def due_balances(draw: st.DrawFn) -> dict[str, Any]:
         "held": draw(st.sampled_from([Decimal(0), Decimal(0), Decimal(1)])),
         "rolls_over": draw(st.sampled_from([False, False, False, True])),
         "allows_overage": draw(st.booleans()),
+        "is_prepaid": draw(st.sampled_from([False, False, True])),
     }
 
 
 @pytest.mark.django_db
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=st.lists(due_balances(), min_size=1, max_size=12), at=instants)
-def test_the_statement_resets_as_the_general_way_does(found: list[dict[str, Any]], at: datetime) -> None:
+@given(found=st.lists(due_balances(), min_size=1, max_size=12), at=instants, state=states)
+def test_the_statement_resets_as_the_general_way_does(
+    found: list[dict[str, Any]], at: datetime, state: tuple[str, bool]
+) -> None:
     with transaction.atomic():
-        customer = build(found)
+        customer = build(found, *state)
         by_statement = outcome(customer, at)
         with patch.object(plain_resets, "reset", return_value=0):
             by_rules = outcome(customer, at)
@@ -85,12 +90,12 @@ def test_a_plain_balance_is_reset_by_the_statement_and_only_once() -> None:
     assert LedgerEntry.objects.get(kind="reset").boundary_at == datetime(2026, 4, 30, tzinfo=UTC)
 
 
-def build(found: list[dict[str, Any]]) -> Customer:
+def build(found: list[dict[str, Any]], status: str = "active", ignore_past_due: bool = False) -> Customer:
     feature = Feature.objects.create(slug="messages", name="Messages", consumable=True, created_at=OPENED)
-    plan = Plan.objects.create(slug="team", name="Team", created_at=OPENED)
+    plan = Plan.objects.create(slug="team", name="Team", ignore_past_due=ignore_past_due, created_at=OPENED)
     customer = Customer.objects.create(external_id="acme", created_at=OPENED)
     subscription = Subscription.objects.create(
-        public_id="sub", customer=customer, plan=plan, status="active", started_at=OPENED, created_at=OPENED
+        public_id="sub", customer=customer, plan=plan, status=status, started_at=OPENED, created_at=OPENED
     )
     item = SubscriptionItem.objects.create(subscription=subscription, feature=feature)
     shared: dict[str, Any] = {"customer": customer, "feature": feature, "level": "pool", "created_at": OPENED}
