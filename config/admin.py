@@ -11,13 +11,14 @@ from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
-from django.db.models import DecimalField, Model, QuerySet
+from django.db.models import DateTimeField, DecimalField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
+from config import zones
 from config.actor import Actor
 
 admin.site.index_template = "billing/home.html"
@@ -49,7 +50,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class Admin(ModelAdmin):
-    """The base of all lists: bounded counts, related rows looked up by search."""
+    """The base of all lists: bounded counts, times in the viewer's zone with UTC on hover."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -58,6 +59,22 @@ class Admin(ModelAdmin):
     list_filter_submit = False
     formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     warn_unsaved_form = True
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Columns, those that are times among them."""
+        return [self._shown(name) for name in super().get_list_display(request)]
+
+    def _shown(self, name: Any) -> Any:
+        column = next((field for field in self.opts.fields if field.name == name), None)
+        if not isinstance(column, DateTimeField):
+            return name
+
+        def time(row: Model) -> Any:
+            at = getattr(row, column.name)
+            return "–" if at is None else zones.shown(at)
+
+        time.__name__ = column.name
+        return admin.display(description=column.verbose_name.capitalize(), ordering=column.name)(time)
 
     def not_there(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """For pages of rows that are gone: says so on the home page."""
@@ -69,6 +86,15 @@ class ReadOnlyAdmin(Admin):
     """Rows that only services write: listed and shown, never added, changed or deleted here."""
 
     actions: ClassVar[Any] = None
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """What there is to read."""
+        columns = (field.name for field in self.opts.fields if not field.primary_key)
+        return [self._shown(name) for name in self.fields or [*columns, *self.readonly_fields]]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """All of it."""
+        return self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody."""

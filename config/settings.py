@@ -95,6 +95,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.zones.ZoneMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -204,6 +205,7 @@ UNFOLD = {
         lambda request: static("billing/admin.css"),
         *([] if ENVIRONMENT == "live" else [lambda request: static("billing/sandbox.css")]),
     ],
+    "SCRIPTS": [lambda request: static("billing/admin.js")],
     "SITE_VIEWS": [
         ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.views.Act"),
         ("find/", "find", "billing.admin.search.Find"),

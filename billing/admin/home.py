@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -156,7 +156,7 @@ def _revenue(now: datetime) -> charts.Chart:
     rows = (
         Invoice.objects.filter(is_internal=False, created_at__gte=months[0], created_at__lte=now)
         .exclude(status=Invoice.Status.VOID)
-        .annotate(month=TruncMonth("created_at"))
+        .annotate(month=TruncMonth("created_at", tzinfo=UTC))
         .values_list("month")
         .annotate(sum=Sum("total"))
         .order_by()
@@ -186,7 +186,7 @@ def _usage(now: datetime) -> charts.Chart:
     """Tracks per day, from the newest events."""
     since = (now - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0)
     newest = UsageEvent.objects.filter(at__gte=since, at__lte=now).order_by("-at", "-pk").values("pk")[:NEWEST_EVENTS]
-    rows = UsageEvent.objects.filter(pk__in=newest).annotate(day=TruncDate("at")).values_list("day")
+    rows = UsageEvent.objects.filter(pk__in=newest).annotate(day=TruncDate("at", tzinfo=UTC)).values_list("day")
     found: dict[date, Decimal] = {day: Decimal(count) for day, count in rows.annotate(count=Count("pk")).order_by()}
     return charts.days("Tracks per day", found, until=now.date())
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from billing.services import balances, sources
 from billing.services.sources import BalanceRow
 from billing.templatetags.shown import quantity
+from config import zones
 from config.errors import DomainError
 from entities.subject import Subject
 from plans.models import Feature
@@ -72,7 +73,7 @@ def _why(subject: Subject, feature: Feature, verdict: balances.Verdict, rows: li
         extra = "" if left > 0 else " The grant is used up; more is sold."
         return f"{quantity(left)} left.{extra}"
     nexts = [row.next_reset_at for row in rows if row.next_reset_at is not None]
-    refill = f" It refills on {min(nexts):%-d %B %Y, %H:%M} UTC." if nexts else " It does not refill by itself."
+    refill = f" It refills on {zones.told(min(nexts))}." if nexts else " It does not refill by itself."
     if left > 0:
         return f"{quantity(left)} left, and a limit stops it. See the billing controls of customer, plan and entity."
     return f"All {quantity(sum((row.granted for row in rows), Decimal(0)))} are used.{refill}"

@@ -1,14 +1,14 @@
 """Quantities, money and times as staff read them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django import template
 from django.conf import settings
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from config import zones
 from plans import pricing, wording
 
 register = template.Library()
@@ -48,21 +48,13 @@ def money(value: Decimal | None, currency: str = "") -> str:
 
 @register.filter
 def moment(value: datetime | None, form: str = "%-d %b %Y, %H:%M") -> SafeString | str:
-    """A time in UTC; the whole of it on hover."""
-    if value is None:
-        return "–"
-    at = value.astimezone(UTC)
-    return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>',
-        at.isoformat(),
-        at.strftime("%A, %-d %B %Y, %H:%M:%S"),
-        at.strftime(form),
-    )
+    """A time in the viewer's zone; the whole of it in UTC on hover."""
+    return "–" if value is None else zones.shown(value, form)
 
 
 @register.filter
 def day(value: datetime | None) -> SafeString | str:
-    """The day of a time in UTC; the whole of it on hover."""
+    """The day of a time in the viewer's zone; the whole of it in UTC on hover."""
     return moment(value, "%-d %b %Y")
 
 

@@ -3,16 +3,16 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from config import clock
 from config.access import keys
 from config.access.models import ApiKey
+from config.admin import Admin
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(Admin):
     """Keys are made and revoked here; a revoked one stays listed, since the ledger names it."""
 
     list_display = ("name", "shown", "scope", "is_open", "created_at", "last_used_at")

@@ -1,6 +1,6 @@
 """Entities: the list, and the page of one seat, user, workspace or project."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -103,7 +103,7 @@ def _is_over(row: Balance, at: Any) -> bool:
 def _charts(entity: Entity, at: Any, features: list[Feature]) -> list[charts.Chart]:
     since = (at - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0)
     events: QuerySet[Any] = UsageEvent.objects.filter(entity=entity, at__gte=since, feature__in=features)
-    sums = events.annotate(day=TruncDate("at")).values_list("feature_id", "day").annotate(sum=Sum("value"))
+    sums = events.annotate(day=TruncDate("at", tzinfo=UTC)).values_list("feature_id", "day").annotate(sum=Sum("value"))
     found: dict[int, dict[Any, Any]] = {}
     for feature_id, day, total in sums.order_by():
         found.setdefault(feature_id, {})[day] = total

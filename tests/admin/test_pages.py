@@ -1,7 +1,7 @@
 """Every page opens, with and without data, with a number of statements that does not grow with the data."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from billing.admin.actions.base import link
 from billing.models import Balance, Invoice, LedgerEntry
 from config import clock
 from config.access import keys
@@ -203,3 +204,25 @@ def test_logs_and_balances_can_be_neither_added_nor_changed_nor_deleted(staff: S
         answer = staff.client.post(address(f"{name}_change", row.pk), {"reason": "x"})
         assert answer.status_code in (200, 403)
     assert stories.balance(acme, "alice").usage == 50
+
+
+def test_times_are_the_viewers_with_utc_on_hover(staff: Staff) -> None:
+    acme = stories.team()
+    alice = stories.entity(acme, "alice")
+    staff.client.cookies["zone"] = "Asia/Tokyo"
+    page = staff.get(address("entities_entity_change", alice.pk))
+    assert "It refills on 1 December 2026, 09:00 JST." in page
+    assert 'title="Sunday, 1 November 2026, 00:00:00 UTC">1 Nov 2026, 09:00</time>' in page
+    assert 'UTC">1 Nov 2026, 09:00</time>' in staff.get(address("billing_ledgerentry_changelist"))
+    summaries = Feature.objects.get(slug="summaries")
+    fields: dict[str, Any] = {"feature": summaries.pk, "amount": "20", "expires_at": "2026-11-06T23:59"}
+    staff.act(link("grant", acme, entity=alice), **fields)
+    assert Balance.objects.get(entity=alice, item=None).expires_at == datetime(2026, 11, 6, 14, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "x" * 300, "é"])
+def test_a_zone_that_is_none_is_utc(staff: Staff, zone: str) -> None:
+    acme = stories.team()
+    staff.client.cookies["zone"] = zone
+    page = staff.get(address("entities_entity_change", stories.entity(acme, "alice").pk))
+    assert "It refills on 1 December 2026, 00:00 UTC." in page

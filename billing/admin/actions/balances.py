@@ -12,6 +12,7 @@ from billing.models import Balance, LedgerEntry
 from billing.services import grants
 from billing.services.grants import Selection, Setting
 from billing.templatetags.shown import quantity
+from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
 from entities.subject import Subject
@@ -142,7 +143,7 @@ class UndoEntry(Action):
         balance, entry = live(self), self._entry()
         by = entry.usage - entry.granted
         return Preview(
-            sentences=[f"An entry the other way round makes up for that of {entry.at:%-d %B %Y, %H:%M} UTC."],
+            sentences=[f"An entry the other way round makes up for that of {zones.told(entry.at)}."],
             movements=[Movement("Left", quantity(balance.remaining), quantity(balance.remaining + by))],
             undo="Adjust it again.",
             state=state(balance),

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.db.models import Count, Q
+from django.utils.text import format_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
 from billing.admin.actions.balances import live, selection, state
@@ -14,6 +15,7 @@ from billing.models import Balance
 from billing.services import grants
 from billing.services.grants import Grant
 from billing.templatetags.shown import quantity
+from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
 from entities.subject import Subject
@@ -32,7 +34,12 @@ class GrantForm(forms.Form):
         required=False, min_value=Decimal(0), **QUANTITY, widget=UnfoldAdminDecimalFieldWidget,
         help_text="Leave it empty for a feature that is only switched on.",
     )  # fmt: skip
-    expires_at = Moment(required=False, label="Until (UTC)", help_text="Empty: it stays until it is used up.")
+    expires_at = Moment(
+        required=False,
+        label="Until",
+        help_text=format_lazy("Empty: it stays until it is used up. {}", zones.yours()),
+        presets=("Today", "Tomorrow", "Friday", "In a week", "End of the month"),
+    )
     every = forms.ChoiceField(
         label="Refills",
         required=False,
@@ -40,8 +47,10 @@ class GrantForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
 
-    def __init__(self, *args: Any, subject: Subject, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, subject: Subject, at: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        until: Any = self.fields["expires_at"]
+        until.count_from(at)
         choice: Any = self.fields["feature"]
         held = Q(balances__customer=subject.customer, balances__entity=subject.entity, balances__ended_at=None)
         # What is spent and held comes first: that is what is asked for.
@@ -60,7 +69,7 @@ class GrantBalance(Action):
 
     def form(self, data: Any = None) -> forms.Form:
         """Of which feature, how much, until when."""
-        return GrantForm(data, subject=self.target.subject)
+        return GrantForm(data, subject=self.target.subject, at=self.target.at)
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What there is, and what there will be."""
@@ -69,7 +78,7 @@ class GrantBalance(Action):
         if grant.expires_at is not None and grant.expires_at <= self.target.at:
             raise InvalidRequest("It would have expired already. Choose a time ahead.")
         left = _left(subject, feature, self.target.at)
-        until = f" until {grant.expires_at:%-d %B %Y, %H:%M} UTC" if grant.expires_at else ""
+        until = f" until {zones.told(grant.expires_at)}" if grant.expires_at else ""
         if feature.type == Feature.Type.BOOLEAN:
             return Preview([f"{feature} is switched on for {subject}{until}."], undo="End the balance on its page.")
         if grant.included is None:

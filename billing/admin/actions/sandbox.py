@@ -1,5 +1,6 @@
 """What only a sandbox has: time that is turned, and cards that behave as told."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from billing.admin.actions import outcomes
 from billing.admin.actions.base import Action, Bill, Moment, Movement, Preview, register
 from billing.models import Subscription
 from billing.services import clock, cycles, payments, subscriptions
+from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
 
@@ -19,7 +21,18 @@ MOST_PREVIEWED = 40
 class ClockForm(forms.Form):
     """A time ahead."""
 
-    to = Moment(label="Turn the clock to (UTC)", help_text="Everything that falls due until then happens, in order.")
+    to = Moment(
+        label="Turn the clock to",
+        help_text=zones.yours(),
+        presets=("A day on", "A week on", "A month on", "A year on"),
+        moves=True,
+    )
+
+    def __init__(self, *args: Any, at: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        to: Any = self.fields["to"]
+        to.initial = at
+        to.count_from(at)
 
 
 @register
@@ -35,7 +48,7 @@ class TurnClock(Action):
 
     def form(self, data: Any = None) -> forms.Form:
         """Starts at the present."""
-        return ClockForm(data, initial={"to": self.target.at})
+        return ClockForm(data, at=self.target.at)
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What falls due first, and the invoices that are known now."""
@@ -45,12 +58,10 @@ class TurnClock(Action):
         shown = Preview(undo="Time does not turn back. Try it on a customer made for it.")
         if customer.clock_at is None:
             shown.sentences.append("The customer leaves the wall clock and gets a test clock of its own, for good.")
-        shown.movements.append(
-            Movement("The customer's present", f"{self.target.at:%-d %b %Y, %H:%M} UTC", f"{to:%-d %b %Y, %H:%M} UTC")
-        )
+        shown.movements.append(Movement("The customer's present", zones.told(self.target.at), zones.told(to)))
         due = clock.next_due(customer, to) if customer.clock_at is not None else None
         if due is not None:
-            shown.sentences.append(f"First due: {due:%-d %B %Y, %H:%M} UTC. Everything up to the new time follows.")
+            shown.sentences.append(f"First due: {zones.told(due)}. Everything up to the new time follows.")
             shown.bills = self._bills(to)
         elif customer.clock_at is not None:
             shown.sentences.append("Nothing falls due until then.")
@@ -71,7 +82,7 @@ class TurnClock(Action):
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
         """Turn it."""
         progress = clock.set(customer=self.target.customer, at=values["to"], actor=actor)
-        return f"It is {progress.at:%-d %B %Y, %H:%M} UTC for this customer now; {progress.steps} instants were due."
+        return f"It is {zones.told(progress.at)} for this customer now; {progress.steps} instants were due."
 
 
 class CardForm(forms.Form):

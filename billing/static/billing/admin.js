@@ -1,0 +1,49 @@
+// What the back-office needs of the browser: its time zone, and a few buttons beside a date.
+"use strict";
+
+(() => {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  document.cookie = `zone=${zone}; path=/admin; max-age=31536000; samesite=lax`;
+})();
+
+// Each preset moves a date; the fields hold plain local times, so the arithmetic is done as if they were UTC.
+const PRESETS = {
+  "Today": (at) => endOfDay(at),
+  "Tomorrow": (at) => endOfDay(plusDays(at, 1)),
+  "Friday": (at) => endOfDay(plusDays(at, (5 - at.getUTCDay() + 7) % 7)),
+  "In a week": (at) => endOfDay(plusDays(at, 7)),
+  "End of the month": (at) => new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + 1, 0, 23, 59)),
+  "A day on": (at) => plusDays(at, 1),
+  "A week on": (at) => plusDays(at, 7),
+  "A month on": (at) => plusMonths(at, 1),
+  "A year on": (at) => plusMonths(at, 12),
+};
+
+const plusDays = (at, days) => new Date(at.getTime() + days * 86400000);
+const endOfDay = (at) => new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate(), 23, 59));
+
+function plusMonths(at, months) {
+  const last = new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + months + 1, 0)).getUTCDate();
+  const day = Math.min(at.getUTCDate(), last);
+  return new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + months, day, at.getUTCHours(), at.getUTCMinutes()));
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  for (const input of document.querySelectorAll("input[data-presets]")) {
+    const row = document.createElement("div");
+    row.className = "sl-row sl-gap";
+    for (const name of input.dataset.presets.split("|")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sl-button sl-small";
+      button.textContent = name;
+      button.addEventListener("click", () => {
+        const from = input.dataset.stays ? input.dataset.from : input.value || input.dataset.from;
+        input.value = PRESETS[name](new Date(`${from}Z`)).toISOString().slice(0, 16);
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+      });
+      row.append(button);
+    }
+    input.after(row);
+  }
+});
