@@ -75,9 +75,7 @@ def page(request: HttpRequest, balance: Balance) -> dict[str, Any]:
     rows = list(shown.order_by("-pk")[: PER_PAGE + 1])
     undone = {_undone(row) for row in rows}
     live = balance.ended_at is None
-    slugs = ["adjust", "refill", *([] if balance.item_id or balance.rolled_over_from_id else ["end-balance"])]
     can_undo = live and base.allowed(request.user, base.REGISTRY["undo"])
-    is_count = balance.feature.is_allocated
     return {
         "balance": balance,
         "customer": balance.customer,
@@ -95,10 +93,15 @@ def page(request: HttpRequest, balance: Balance) -> dict[str, Any]:
             for row in rows[:PER_PAGE]
         ],
         "next_before": rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else 0,
-        "buttons": base.buttons(request.user, balance.customer, *slugs, balance=balance)
-        if live and not is_count and not balance.unlimited
-        else [],
+        "buttons": base.buttons(request.user, balance.customer, *ways(balance), balance=balance) if live else [],
     }
+
+
+def ways(balance: Balance) -> list[str]:
+    """The actions that make sense for a live balance."""
+    by_hand = balance.item_id is None and balance.rolled_over_from_id is None
+    is_spent = balance.feature.consumable and not balance.unlimited
+    return [*(["adjust", "refill"] if is_spent else []), *(["end-balance"] if by_hand else [])]
 
 
 def _undone(entry: LedgerEntry) -> int:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.decorators import display
 
-from billing.admin import charts, timeline, verdicts
+from billing.admin import balances, charts, timeline, verdicts
 from billing.admin.actions import base, outcomes
 from billing.admin.bars import bars
 from billing.models import Balance, Subscription, UsageEvent
@@ -23,7 +23,7 @@ from entities.models import Entity
 from entities.subject import Subject
 from plans.models import Feature
 
-ACTIONS = ("attach-plan", "grant", "set-limit", "rename", "remove-seat")
+ACTIONS = ("grant", "attach-plan", "set-limit", "rename", "remove-seat")
 MOST_VERDICTS = 6
 
 
@@ -85,7 +85,8 @@ def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:
         "buttons": base.buttons(request.user, customer, *ACTIONS, entity=entity) if entity.deleted_at is None else [],
         "held": [(row, ways(request, row)) for row in rows],
         "balances": [
-            (row, bars([row])[0], base.buttons(request.user, customer, "adjust", "refill", balance=row)) for row in live
+            (row, bars([row])[0], base.buttons(request.user, customer, *balances.ways(row), balance=row))
+            for row in live
         ],
         "pools": bars(shared),
         "verdicts": [verdicts.of(subject, feature, wall=wall) for feature in shown],

@@ -1,7 +1,7 @@
 """The two seed stories as staff find them, and a member of staff who clicks."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import unescape
@@ -58,8 +58,10 @@ class Staff:
     def act(self, url: str, *, reason: str = "Because", **fields: Any) -> "Seen":
         """See what would happen, then do it."""
         seen = self.preview(url, **fields)
-        self.post(url, status=302, confirm="1", reason=reason, fingerprint=seen.fingerprint, **fields)
-        return seen
+        asked = {"confirm": "1", "reason": reason, "fingerprint": seen.fingerprint}
+        response = self.client.post(url, {**asked, **fields})
+        assert response.status_code == 302, f"{url}: {response.status_code} {response.content[:3000]!r}"
+        return replace(seen, page_after=response["Location"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Seen:
 
     text: str
     fingerprint: str
+    page_after: str = ""
 
 
 def catalogue() -> None:

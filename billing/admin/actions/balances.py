@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget
 
-from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Movement, Preview, register
 from billing.admin.actions.outcomes import date
 from billing.models import Balance, LedgerEntry
 from billing.services import grants
@@ -63,7 +63,7 @@ class AdjustBalance(Action):
                 Movement("Used", quantity(balance.usage), quantity(balance.usage - by)),
                 Movement("Left", quantity(balance.remaining), quantity(balance.remaining + by)),
             ],
-            undo="Press Undo beside the entry on the balance's page.",
+            undo="Press Undo when it is done, or later beside the entry on the balance's page.",
             state=state(balance),
         )
 
@@ -74,6 +74,10 @@ class AdjustBalance(Action):
             raise InvalidRequest("That changes nothing.")
         _set(self, Setting(add=by), actor, reason)
         return f"{self.target.balance} was adjusted."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The entry the other way round."""
+        return _undo(self, request_id)
 
     def _by(self, values: dict[str, Any]) -> Decimal:
         balance, amount = live(self), values["amount"]
@@ -110,7 +114,7 @@ class Refill(Action):
         shown = Preview(
             sentences=[sentence for sentence in ("What is used is cleared by an adjustment.", next_reset) if sentence],
             movements=[Movement("Left", quantity(balance.remaining), quantity(balance.remaining + balance.usage))],
-            undo="Press Undo beside the entry on the balance's page.",
+            undo="Press Undo when it is done, or later beside the entry on the balance's page.",
             state=state(balance),
         )
         if balance.remaining < 0 and balance.allows_overage:
@@ -121,6 +125,10 @@ class Refill(Action):
         """Clear the usage."""
         _set(self, Setting(usage=ZERO), actor, reason)
         return f"{self.target.balance} is full again."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The entry the other way round."""
+        return _undo(self, request_id)
 
 
 @register
@@ -190,6 +198,11 @@ def live(action: Action) -> Balance:
 
 def state(balance: Balance) -> tuple[Any, ...]:
     return (balance.granted, balance.usage, balance.held, balance.expired, balance.next_reset_at)
+
+
+def _undo(action: Action, request_id: str) -> Counter | None:
+    entry = LedgerEntry.objects.filter(balance=action.target.balance, request_id=request_id).order_by("-pk").first()
+    return Counter("undo", {"balance": action.target.balance, "entry": entry}) if entry is not None else None
 
 
 def selection(balance: Balance) -> Selection:

@@ -111,6 +111,15 @@ class Preview:
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """The action that makes up for one just done: on which rows, with which answers."""
+
+    slug: str
+    rows: dict[str, Any]
+    answers: dict[str, str] = field(default_factory=dict)
+
+
 class NoQuestions(forms.Form):
     """For actions that need no more than a yes."""
 
@@ -146,6 +155,10 @@ class Action:
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
         """Do it; returns a sentence on what was done."""
         raise NotImplementedError
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """What makes up for it, once it has run under that request id; None where nothing does as it was."""
+        return None
 
     def page_after(self) -> str:
         """Where to go when it is done."""

@@ -10,8 +10,8 @@ from django.utils.text import format_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
 from billing.admin.actions.balances import live, selection, state
-from billing.admin.actions.base import Action, Moment, Movement, Preview, register
-from billing.models import Balance
+from billing.admin.actions.base import Action, Counter, Moment, Movement, Preview, register
+from billing.models import Balance, LedgerEntry
 from billing.services import grants
 from billing.services.grants import Grant
 from billing.templatetags.shown import quantity
@@ -80,7 +80,10 @@ class GrantBalance(Action):
         left = _left(subject, feature, self.target.at)
         until = f" until {zones.told(grant.expires_at)}" if grant.expires_at else ""
         if feature.type == Feature.Type.BOOLEAN:
-            return Preview([f"{feature} is switched on for {subject}{until}."], undo="End the balance on its page.")
+            return Preview(
+                [f"{feature} is switched on for {subject}{until}."],
+                undo="Press Undo when it is done, or take the grant back later on the balance's page.",
+            )
         if grant.included is None:
             raise InvalidRequest("Say how much is granted.")
         return Preview(
@@ -88,7 +91,7 @@ class GrantBalance(Action):
             movements=[
                 Movement(f"{feature}, left", quantity(max(left, ZERO)), quantity(max(left, ZERO) + grant.included))
             ],
-            undo="End the balance on its page. What was used of it by then stays used.",
+            undo="Press Undo when it is done, or take the grant back later on the balance's page. What was used stays used.",
         )
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
@@ -97,14 +100,20 @@ class GrantBalance(Action):
         amount = f"{quantity(values['amount'])} " if values["amount"] is not None else ""
         return f"{amount}{values['feature']} granted."
 
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The end of the grant."""
+        entries = LedgerEntry.objects.filter(customer_id=self.target.customer.pk, request_id=request_id)
+        entry = entries.select_related("balance").order_by("-pk").first()
+        return Counter("end-balance", {"balance": entry.balance}) if entry is not None else None
+
 
 @register
 class EndBalance(Action):
     """The end of a balance that was granted by hand."""
 
     slug = "end-balance"
-    title = "End"
-    verb = "End it"
+    title = "Take back"
+    verb = "Take it back"
     permission = "can_grant_balance"
     needs = ("balance",)
     is_dangerous = True
@@ -112,7 +121,7 @@ class EndBalance(Action):
     @property
     def heading(self) -> str:
         """Which balance."""
-        return f"End {self.target.balance}"
+        return f"Take back {self.target.balance}"
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What goes."""
@@ -120,7 +129,7 @@ class EndBalance(Action):
         if balance.item_id is not None:
             raise InvalidRequest("This balance comes with a plan. Cancel or change the plan instead.")
         return Preview(
-            sentences=["The balance ends; its ledger stays."],
+            sentences=["The grant ends; its ledger stays."],
             movements=[Movement("Left", quantity(balance.remaining), "ended")],
             undo="Grant as much again.",
             state=state(balance),
@@ -136,7 +145,7 @@ class EndBalance(Action):
             actor=actor,
             reason=reason,
         )
-        return f"{balance} has ended."
+        return f"{balance} was taken back."
 
 
 def _grant(values: dict[str, Any]) -> Grant:

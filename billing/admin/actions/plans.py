@@ -14,7 +14,7 @@ from unfold.widgets import (
 )
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Movement, Preview, register
 from billing.models import Subscription
 from billing.services import subscriptions
 from billing.services.requests import Attach, Customize, Quantity, Trial, Update
@@ -127,6 +127,11 @@ class CancelPlan(Action):
             return f"{self.target.subscription} has ended."
         return f"{self.target.subscription} ends with its cycle."
 
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """Keeping it, while it lasts."""
+        at_end = values["when"] == "cancel_end_of_cycle"
+        return Counter("uncancel-plan", {"subscription": self.target.subscription}) if at_end else None
+
 
 @register
 class UncancelPlan(Action):
@@ -157,6 +162,10 @@ class UncancelPlan(Action):
         request = _update(self.target.subscription, "uncancel")
         subscriptions.update(subject=_subject(self), request=request, at=self.target.at, actor=actor)
         return f"{self.target.subscription} goes on."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The cancellation again."""
+        return Counter("cancel-plan", {"subscription": self.target.subscription}, {"when": "cancel_end_of_cycle"})
 
 
 class TrialForm(forms.Form):

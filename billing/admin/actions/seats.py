@@ -8,7 +8,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Movement, Preview, register
 from billing.models import SubscriptionItem
 from billing.services import customers, seats
 from billing.templatetags.shown import quantity
@@ -92,6 +92,11 @@ class AddSeat(Action):
         )
         return f"{entity} was added."
 
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """Its removal."""
+        live = Entity.objects.live().filter(customer=self.target.customer, external_id=values["entity_id"])
+        return Counter("remove-seat", {"entity": live.first()})
+
 
 @register
 class RemoveSeat(Action):
@@ -159,5 +164,11 @@ class Rename(Action):
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
         """Store the name."""
-        customers.update_entity(entity=self.target.subject.member, billing_controls=None, name=values["name"])
+        entity = self.target.subject.member
+        self.before = entity.name
+        customers.update_entity(entity=entity, billing_controls=None, name=values["name"])
         return f"It is called {values['name']} now."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The name before."""
+        return Counter("rename", {"entity": self.target.entity}, {"name": self.before}) if self.before else None

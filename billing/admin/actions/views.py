@@ -12,10 +12,12 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
 from django.views import View
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from billing.admin import journal
+from billing.admin.actions import undoing
 from billing.admin.actions.base import REGISTRY, ROWS, Action, Preview, Target, allowed
 from billing.services import queue
 from config import clock
@@ -127,7 +129,10 @@ class Act(View):
             return self._page(request, action, form, refusal=BUSY)
         target, title = action.target, action.heading
         journal.write(request, target, title=title, reason=why, preview=preview, request_id=request_id)
-        messages.success(request, f"{done} To undo: {preview.undo}" if preview.undo else done)
+        counter = action.counter(values, request_id)
+        button = undoing.button(request, action, counter, why) if counter is not None else ""
+        hint = f"To undo: {preview.undo}" if preview.undo and not button else ""
+        messages.success(request, format_html("{} {}", done, button or hint))
         return redirect(action.page_after())
 
     def _previewed(
