@@ -91,7 +91,7 @@ class GrantBalance(Action):
             movements=[
                 Movement(f"{feature}, left", quantity(max(left, ZERO)), quantity(max(left, ZERO) + grant.included))
             ],
-            undo="Press Undo when it is done, or take the grant back later on the balance's page. What was used stays used.",
+            undo="Press Undo when it is done, or take it back later on the balance's page. What was used stays used.",
         )
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
