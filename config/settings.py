@@ -1,5 +1,6 @@
 """The only settings file: every environment variable is read here."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ ORGANIZATION_NAME = env.str("ORGANIZATION_NAME", "Subledger")
 ORGANIZATION_SLUG = env.str("ORGANIZATION_SLUG", "subledger")
 ORGANIZATION_DETAILS = env.str("ORGANIZATION_DETAILS", "", multiline=True)  # address, tax number: printed on invoices
 CURRENCY = env.str("CURRENCY", "usd")
+# Above these a second member of staff approves: money in major units, and units granted or taken by hand. None: never.
+APPROVAL_ABOVE_AMOUNT, APPROVAL_ABOVE_UNITS = (
+    Decimal(limit) if (limit := env.str(name, "")) else None
+    for name in ("APPROVAL_ABOVE_AMOUNT", "APPROVAL_ABOVE_UNITS")
+)
 BASE_URL = env.str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")  # where hosted pages are reached
 
 # TrueType or OpenType files for scripts that the fonts that come along lack (Chinese, Japanese, Korean …).
@@ -207,7 +213,8 @@ UNFOLD = {
     ],
     "SCRIPTS": [lambda request: static("billing/admin.js")],
     "SITE_VIEWS": [
-        ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.views.Act"),
+        ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.approving.Propose"),
+        ("approve/<int:pk>/", "decide", "billing.admin.actions.approving.Decide"),
         ("find/", "find", "billing.admin.search.Find"),
         ("usage/", "usage", "billing.admin.explorer.Explore"),
     ],

@@ -101,7 +101,12 @@ def ways(balance: Balance) -> list[str]:
     """The actions that make sense for a live balance."""
     by_hand = balance.item_id is None and balance.rolled_over_from_id is None
     is_spent = balance.feature.consumable and not balance.unlimited
-    return [*(["adjust", "refill"] if is_spent else []), *(["end-balance"] if by_hand else [])]
+    can_move = is_spent and balance.entity_id is not None and balance.remaining > 0
+    return [
+        *(["adjust", "refill"] if is_spent else []),
+        *(["transfer"] if can_move else []),
+        *(["end-balance"] if by_hand else []),
+    ]
 
 
 def _undone(entry: LedgerEntry) -> int:

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from billing.admin import charts
 from billing.models import (
+    Approval,
     Balance,
     Hold,
     Invoice,
@@ -119,6 +120,10 @@ def _needs(now: datetime) -> Iterable[Need]:
         noun = "balance is" if count == 1 else "balances are"
         text = f"{_shown(count)} {noun} more than an hour late for a reset. Does run_due run?"
         yield Need(text, reverse("admin:billing_balance_changelist"), False)
+    if count := _count(Approval.objects.filter(status=Approval.Status.WAITING)):
+        noun = "change waits" if count == 1 else "changes wait"
+        url = f"{reverse('admin:billing_approval_changelist')}?status__exact=waiting"
+        yield Need(f"{_shown(count)} {noun} for a second person", url, False)
     if count := _count(ProcessorEvent.objects.filter(status=ProcessorEvent.Status.FAILED)):
         noun = "event" if count == 1 else "events"
         url = f"{reverse('admin:billing_processorevent_changelist')}?status__exact=failed"

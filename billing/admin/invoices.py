@@ -63,8 +63,11 @@ class InvoiceAdmin(ReadOnlyAdmin, Exported):
         lines: dict[Any, list[Any]] = {}
         for line in invoice.lines.select_related("plan", "feature", "entity"):
             lines.setdefault(line.entity or invoice.customer, []).append(line)
-        is_open = invoice.status == Invoice.Status.OPEN
-        slugs = ("pay-invoice", "void-invoice") if is_open else ()
+        slugs: tuple[str, ...] = ()
+        if invoice.status == Invoice.Status.OPEN:
+            slugs = ("pay-invoice", "void-invoice")
+        elif invoice.status == Invoice.Status.PAID and invoice.total > invoice.refunded and invoice.processor_id:
+            slugs = ("refund-invoice",)
         context = {
             **self.admin_site.each_context(request),
             "title": f"Invoice {invoice.number or 'in draft'}",

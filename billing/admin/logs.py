@@ -6,14 +6,15 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 
 from billing.admin import journal
-from billing.admin.actions import base
+from billing.admin.actions import approving, base
 from billing.admin.timeline import describe
-from billing.models import Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
+from billing.models import Approval, Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
 from billing.services import processor_events
 from billing.templatetags.shown import quantity
 from config import clock
@@ -33,6 +34,9 @@ STATES = {
     "Confirmed": "success",
     "Released": "warning",
     "Expired": "warning",
+    "Waits for a second person": "info",
+    "Approved and done": "success",
+    "Declined, nothing changed": "warning",
 }
 
 
@@ -141,6 +145,33 @@ class OperationAdmin(ReadOnlyAdmin):
     def state(self, operation: Operation) -> str:
         """In words."""
         return operation.get_status_display()
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadOnlyAdmin):
+    """What waits for a second person, and what became of it."""
+
+    list_display = ("asked_at", "title", "customer", "state", "asked_by", "reason", "decided_by")
+    list_display_links = ("title",)
+    list_select_related = ("customer", "asked_by", "decided_by")
+    list_filter = ("status",)
+    search_fields = ("=customer__external_id", "title")
+    ordering = ("-id",)
+
+    @display(description="Status", ordering="status", label=STATES)
+    def state(self, approval: Approval) -> str:
+        """In words."""
+        return approval.get_status_display()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """What waits is decided on its own page."""
+        row = self.get_object(request, object_id)
+        if row is not None and row.status == Approval.Status.WAITING and request.user.has_perm(approving.PERMISSION):
+            return redirect("admin:decide", row.pk)
+        response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return response
 
 
 @admin.register(ProcessorEvent)

@@ -38,6 +38,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _group(
             "Behind the scenes",
+            ("Approvals", "how_to_reg", "billing_approval_changelist", "billing.view_approval"),
             ("API keys", "key", "access_apikey_changelist", "access.view_apikey"),
             ("Operations", "sync_alt", "billing_operation_changelist", "billing.view_operation"),
             ("Processor events", "webhook", "billing_processorevent_changelist", "billing.view_processorevent"),

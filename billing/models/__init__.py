@@ -1,3 +1,4 @@
+from billing.models.approvals import Approval
 from billing.models.balances import Balance, LedgerEntry, Overage, UsageCounter, UsageEvent
 from billing.models.holds import Hold, HoldPart
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, PendingLine
@@ -8,6 +9,7 @@ from billing.models.subscriptions import Subscription, SubscriptionItem, Vacated
 from billing.models.tallies import BalanceTally
 
 __all__ = [
+    "Approval",
     "Balance",
     "BalanceTally",
     "Discount",

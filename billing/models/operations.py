@@ -18,6 +18,7 @@ class Operation(models.Model):
         RENEWAL = "renewal", "Renew"
         DELETE_ENTITY = "delete_entity", "Delete an entity"
         CLOCK = "clock", "Turn the clock"
+        REFUND = "refund", "Refund an invoice"
 
     class Status(models.TextChoices):
         PENDING = "pending", "Written down, not yet carried out"

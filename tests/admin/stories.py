@@ -51,9 +51,10 @@ class Staff:
     def preview(self, url: str, **fields: Any) -> "Seen":
         """What an action says would happen."""
         text = self.post(url, **fields) if fields else self.get(url)
-        found = re.search(r'name="fingerprint" value="(\w+)"', text)
+        # The last one: a message above may carry the button that undoes what was done before.
+        found = re.findall(r'name="fingerprint" value="(\w+)"', text)
         assert found, text
-        return Seen(text, found.group(1))
+        return Seen(text, found[-1])
 
     def act(self, url: str, *, reason: str = "Because", **fields: Any) -> "Seen":
         """See what would happen, then do it."""

@@ -1,3 +1,3 @@
-from billing.admin.actions import balances, crowds, granting, limits, plans, sandbox, seats, settling
+from billing.admin.actions import balances, crowds, granting, limits, plans, sandbox, seats, settling, transferring
 
-__all__ = ["balances", "crowds", "granting", "limits", "plans", "sandbox", "seats", "settling"]
+__all__ = ["balances", "crowds", "granting", "limits", "plans", "sandbox", "seats", "settling", "transferring"]

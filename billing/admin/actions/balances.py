@@ -64,6 +64,7 @@ class AdjustBalance(Action):
                 Movement("Left", quantity(balance.remaining), quantity(balance.remaining + by)),
             ],
             undo="Press Undo when it is done, or later beside the entry on the balance's page.",
+            units=abs(by),
             state=state(balance),
         )
 
@@ -115,6 +116,7 @@ class Refill(Action):
             sentences=[sentence for sentence in ("What is used is cleared by an adjustment.", next_reset) if sentence],
             movements=[Movement("Left", quantity(balance.remaining), quantity(balance.remaining + balance.usage))],
             undo="Press Undo when it is done, or later beside the entry on the balance's page.",
+            units=abs(balance.usage),
             state=state(balance),
         )
         if balance.remaining < 0 and balance.allows_overage:

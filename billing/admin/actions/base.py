@@ -16,6 +16,7 @@ from unfold.widgets import INPUT_CLASSES
 
 from billing.models import Balance, Hold, Invoice, LedgerEntry, Subscription
 from config.actor import Actor
+from config.errors import InvalidRequest
 from entities.models import Customer, Entity
 from entities.subject import Subject
 
@@ -102,6 +103,10 @@ class Preview:
     movements: list[Movement] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     undo: str = ""
+    # How large it is: money that moves or is given up, and units given or taken. Above the limits that the settings
+    # name, a second person approves.
+    amount: Decimal = ZERO
+    units: Decimal = ZERO
     # What the preview was computed from beyond what it shows.
     state: tuple[Any, ...] = ()
 
@@ -163,6 +168,13 @@ class Action:
     def page_after(self) -> str:
         """Where to go when it is done."""
         return self.target.page
+
+
+def named[R](row: R | None, name: str) -> R:
+    """The row that the action is about; raises InvalidRequest where none was named."""
+    if row is None:
+        raise InvalidRequest(f"Say which {name}.")
+    return row
 
 
 REGISTRY: dict[str, type[Action]] = {}

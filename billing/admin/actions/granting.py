@@ -92,6 +92,7 @@ class GrantBalance(Action):
                 Movement(f"{feature}, left", quantity(max(left, ZERO)), quantity(max(left, ZERO) + grant.included))
             ],
             undo="Press Undo when it is done, or take it back later on the balance's page. What was used stays used.",
+            units=grant.included,
         )
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:

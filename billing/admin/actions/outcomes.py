@@ -48,6 +48,7 @@ def preview(outcome: Outcome) -> Preview:
             "The customer has no card on file. A payment page is opened instead, and nothing changes until it is paid."
         )
     shown.bills = bills(outcome)
+    shown.amount = abs(outcome.total) + (outcome.refund or ZERO)
     if outcome.refund:
         shown.sentences.append(f"{money(outcome.refund, outcome.currency)} goes back to the card.")
     return shown

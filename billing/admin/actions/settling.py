@@ -6,13 +6,16 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget
 
-from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.admin.actions.base import Action, Movement, Preview, named, register
 from billing.models import Hold, Invoice, Operation
-from billing.services import holds, operations, payments
+from billing.services import holds, operations, payments, refunds
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
+from plans import pricing
 from plans.models import QUANTITY
+
+ZERO = Decimal(0)
 
 
 class HoldForm(forms.Form):
@@ -78,9 +81,7 @@ class FinalizeHold(Action):
         return "The hold was confirmed." if confirms else "The hold was released."
 
     def _hold(self) -> Hold:
-        if self.target.hold is None:
-            raise InvalidRequest("Say which hold.")
-        return self.target.hold
+        return named(self.target.hold, "hold")
 
 
 @register
@@ -118,9 +119,7 @@ class PayInvoice(Action):
         return f"Invoice {invoice} is paid."
 
     def _invoice(self) -> Invoice:
-        if self.target.invoice is None:
-            raise InvalidRequest("Say which invoice.")
-        return self.target.invoice
+        return named(self.target.invoice, "invoice")
 
 
 @register
@@ -149,6 +148,7 @@ class VoidInvoice(Action):
             ],
             movements=[Movement(f"Invoice {invoice}", f"open, {money(invoice.total, invoice.currency)}", "void")],
             undo="Do the change again: it gets a new invoice.",
+            amount=invoice.total,
             state=(invoice.status, operation.status),
         )
 
@@ -159,11 +159,73 @@ class VoidInvoice(Action):
         return f"Invoice {invoice} is void."
 
     def _waiting(self) -> tuple[Invoice, Operation]:
-        if self.target.invoice is None:
-            raise InvalidRequest("Say which invoice.")
-        invoice = Invoice.objects.select_related("operation").get(pk=self.target.invoice.pk)
+        pk = named(self.target.invoice, "invoice").pk
+        invoice = Invoice.objects.select_related("operation").get(pk=pk)
         if invoice.status != Invoice.Status.OPEN:
             raise InvalidRequest(f"This invoice is {invoice.get_status_display().lower()}.")
         if invoice.operation is None or invoice.operation.status != Operation.Status.WAITING:
             raise InvalidRequest("What this invoice bills has been granted already. Cancel the plan instead.")
         return invoice, invoice.operation
+
+
+class RefundForm(forms.Form):
+    """How much."""
+
+    amount = forms.DecimalField(
+        min_value=Decimal(0), **QUANTITY, widget=UnfoldAdminDecimalFieldWidget,
+        help_text="In the invoice's currency, at most what was paid and not given back yet.",
+    )  # fmt: skip
+
+
+@register
+class RefundInvoice(Action):
+    """Money back to the card; plans and balances stay."""
+
+    slug = "refund-invoice"
+    title = "Refund"
+    verb = "Refund it"
+    permission = "can_settle_invoice"
+    needs = ("invoice",)
+    form_class = RefundForm
+    is_dangerous = True
+
+    @property
+    def heading(self) -> str:
+        """Which invoice."""
+        return f"Refund invoice {self.target.invoice}"
+
+    def form(self, data: Any = None) -> forms.Form:
+        """All of it, unless another amount is said."""
+        invoice = named(self.target.invoice, "invoice")
+        left = invoice.total - invoice.refunded
+        return RefundForm(
+            data, initial={"amount": left.quantize(Decimal(1).scaleb(-pricing.decimals(invoice.currency)))}
+        )
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What goes back."""
+        invoice = Invoice.objects.get(pk=named(self.target.invoice, "invoice").pk)
+        if invoice.status != Invoice.Status.PAID:
+            raise InvalidRequest(
+                f"This invoice is {invoice.get_status_display().lower()}; only what is paid goes back."
+            )
+        amount, left = values["amount"], invoice.total - invoice.refunded
+        if not ZERO < amount <= left:
+            raise InvalidRequest(f"Choose an amount between 0 and {money(left, invoice.currency)}.")
+        after = money(invoice.refunded + amount, invoice.currency)
+        return Preview(
+            sentences=[
+                f"{money(amount, invoice.currency)} goes back to the card. What credit paid stays credit.",
+                "Plans and balances stay as they are. To end them, cancel the plan instead.",
+            ],
+            movements=[Movement(f"Given back of invoice {invoice}", money(invoice.refunded, invoice.currency), after)],
+            undo="Money does not come back by itself: charge it again with a new invoice.",
+            amount=amount,
+            state=(invoice.status, invoice.refunded),
+        )
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Give it back."""
+        invoice = named(self.target.invoice, "invoice")
+        given = refunds.refund(invoice=invoice, amount=values["amount"], at=self.target.at, actor=actor, reason=reason)
+        return f"{money(given, invoice.currency)} of invoice {invoice} went back to the card."

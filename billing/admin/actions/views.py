@@ -1,6 +1,7 @@
 """The one page behind all actions: questions, then what will happen, then the reason and the doing of it."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from billing.admin.actions import undoing
 from billing.admin.actions.base import REGISTRY, ROWS, Action, Preview, Target, allowed
 from billing.services import queue
 from config import clock
+from config.actor import Actor
 from config.admin import actor
 from config.errors import DomainError
 from entities.models import Customer
@@ -85,26 +87,31 @@ class Act(View):
     """GET asks and shows, POST with a reason does; nothing else changes anything."""
 
     admin_site: Any = None
+    is_done = True  # False where it was only asked for
 
     def get(self, request: HttpRequest, slug: str, customer: int) -> HttpResponse:
         """The questions; where there are none, what will happen."""
         action = self._action(request, slug, customer)
         form = action.form()
         if form.fields:
-            return self._page(request, action, form)
-        return self._previewed(request, action, form, values={})
+            return self.page(request, action, form)
+        return self.previewed(request, action, form, values={})
 
     def post(self, request: HttpRequest, slug: str, customer: int) -> HttpResponse:
         """What will happen, or, confirmed, the doing of it."""
         action = self._action(request, slug, customer)
         form = action.form(request.POST)
         if not form.is_valid():
-            return self._page(request, action, form)
+            return self.page(request, action, form)
         if "confirm" not in request.POST:
-            return self._previewed(request, action, form, values=form.cleaned_data)
+            return self.previewed(request, action, form, values=form.cleaned_data)
+        return self.reasoned(request, action, form)
+
+    def reasoned(self, request: HttpRequest, action: Action, form: forms.Form) -> HttpResponse:
+        """Confirmed: with a reason, and the password where it is asked for, it is done."""
         reason = reason_form(request, action, request.POST)
         if not reason.is_valid():
-            return self._previewed(request, action, form, values=form.cleaned_data, reason=reason)
+            return self.previewed(request, action, form, values=form.cleaned_data, reason=reason)
         if isinstance(reason, GuardedReasonForm):
             request.session[CONFIRMED] = clock.now().isoformat()
         return self._confirmed(request, action, form, reason)
@@ -115,18 +122,21 @@ class Act(View):
         try:
             with queue.customer(action.target.customer):
                 # Anew: whoever had the turn before may have turned the clock or removed what this is about.
-                action = type(action)(self._target(request, type(action), action.target.customer.pk))
+                action = self.anew(request, action)
                 preview = action.preview(values)
                 if preview.fingerprint() != request.POST.get("fingerprint"):
                     messages.warning(request, MOVED)
-                    return self._page(request, action, form, preview=preview, reason=reason)
-                done = action.run(values, actor(request, request_id), why)
+                    return self.page(request, action, form, preview=preview, reason=reason)
+                done = self.carry_out(request, action, form, preview, actor=actor(request, request_id), why=why)
         except DomainError as refusal:
-            return self._page(request, action, form, refusal=refusal.message)
+            return self.page(request, action, form, refusal=refusal.message)
         except OperationalError as busy:
             if "lock" not in str(busy):
                 raise
-            return self._page(request, action, form, refusal=BUSY)
+            return self.page(request, action, form, refusal=BUSY)
+        if not self.is_done:
+            messages.warning(request, done)
+            return redirect(action.target.page)
         target, title = action.target, action.heading
         journal.write(request, target, title=title, reason=why, preview=preview, request_id=request_id)
         counter = action.counter(values, request_id)
@@ -135,7 +145,17 @@ class Act(View):
         messages.success(request, format_html("{} {}", done, button or hint))
         return redirect(action.page_after())
 
-    def _previewed(
+    def carry_out(
+        self, request: HttpRequest, action: Action, form: forms.Form, preview: Preview, *, actor: Actor, why: str
+    ) -> str:
+        """Do what was shown and confirmed; returns a sentence on it."""
+        return action.run(form.cleaned_data, actor, why)
+
+    def anew(self, request: HttpRequest, action: Action) -> Action:
+        """The action on its rows as they are now."""
+        return type(action)(self.target(type(action), action.target.customer.pk, request.GET.dict()))
+
+    def previewed(
         self,
         request: HttpRequest,
         action: Action,
@@ -144,13 +164,14 @@ class Act(View):
         values: dict[str, Any],
         reason: ReasonForm | None = None,
     ) -> HttpResponse:
+        """The page with what will happen, or with the sentence why it can't."""
         try:
             preview = action.preview(values)
         except DomainError as refusal:
-            return self._page(request, action, form, refusal=refusal.message)
-        return self._page(request, action, form, preview=preview, reason=reason)
+            return self.page(request, action, form, refusal=refusal.message)
+        return self.page(request, action, form, preview=preview, reason=reason)
 
-    def _page(
+    def page(
         self,
         request: HttpRequest,
         action: Action,
@@ -160,6 +181,7 @@ class Act(View):
         reason: ReasonForm | None = None,
         refusal: str = "",
     ) -> HttpResponse:
+        """The questions, the preview and the reason, as far as they are known."""
         context = {
             **self.admin_site.each_context(request),
             "title": action.heading,
@@ -169,23 +191,34 @@ class Act(View):
             "fingerprint": preview.fingerprint() if preview else "",
             "reason": reason or reason_form(request, action),
             "refusal": refusal,
+            **self.beside(request),
         }
         status = 409 if refusal else 200
         return TemplateResponse(request, "billing/action.html", context, status=status)
 
-    def _action(self, request: HttpRequest, slug: str, customer_pk: int) -> Action:
+    def beside(self, request: HttpRequest) -> dict[str, Any]:
+        """What else the page shows."""
+        return {}
+
+    def kind(self, request: HttpRequest, slug: str) -> type[Action]:
+        """The action, if this member of staff may do it."""
         kind = REGISTRY.get(slug)
         if kind is None:
             raise Http404(f"There is no action {slug}.")
         if not allowed(request.user, kind):
             raise PermissionDenied
-        return kind(self._target(request, kind, customer_pk))
+        return kind
 
-    def _target(self, request: HttpRequest, kind: type[Action], customer_pk: int) -> Target:
+    def _action(self, request: HttpRequest, slug: str, customer_pk: int) -> Action:
+        kind = self.kind(request, slug)
+        return kind(self.target(kind, customer_pk, request.GET.dict()))
+
+    def target(self, kind: type[Action], customer_pk: int, asked: Mapping[str, Any]) -> Target:
+        """The rows that it is about, all of that customer."""
         customer = get_object_or_404(Customer, pk=customer_pk)
         rows: dict[str, Any] = {}
         for name, model in ROWS.items():
-            given = request.GET.get(name, "")
+            given = str(asked.get(name, ""))
             if not given and name in kind.needs:
                 raise Http404(f"{kind.title} needs {name}.")
             if given:

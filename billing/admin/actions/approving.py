@@ -1,0 +1,155 @@
+"""A second person for what is large: the change waits, somebody else looks at it as it would be now, and decides."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+
+from billing.admin.actions.base import ROWS, Action, Preview
+from billing.admin.actions.views import Act
+from billing.models import Approval
+from billing.templatetags.shown import quantity
+from config import clock, zones
+from config.actor import Actor
+from config.errors import InvalidRequest
+
+PERMISSION = "billing.can_approve"
+OWN = "You asked for this yourself. Somebody else has to look at it."
+STALE = "What was asked for makes no sense any more: what it names is gone. Decline it."
+DECIDED = "This was decided by somebody else meanwhile. Nothing more was done."
+
+
+class Propose(Act):
+    """The page of all actions; what is larger than the settings allow one person is asked for instead of done."""
+
+    def carry_out(
+        self, request: HttpRequest, action: Action, form: forms.Form, preview: Preview, *, actor: Actor, why: str
+    ) -> str:
+        """Do it, or write down that it is asked for."""
+        if not is_needed(preview):
+            return super().carry_out(request, action, form, preview, actor=actor, why=why)
+        self.is_done = False
+        rows = {name: row.pk for name in ROWS if (row := getattr(action.target, name)) is not None}
+        asked = Approval.objects.create(
+            action=action.slug,
+            customer=action.target.customer,
+            rows=rows,
+            answers={name: _answer(form, name) for name in form.fields},
+            title=action.heading[:300],
+            reason=why,
+            asked_by_id=request.user.pk or 0,
+            asked_at=clock.now(),
+        )
+        return f"Nothing was done yet: “{asked}” is above what one person may do, and waits for a second one."
+
+
+class Decide(Act):
+    """What was asked for, as it would be now: approved and done, or declined, by somebody else."""
+
+    approval: Approval
+    asked: Mapping[str, str] = {}  # the answers in words
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Which one."""
+        super().setup(request, *args, **kwargs)
+        rows = Approval.objects.select_related("customer", "asked_by")
+        self.approval = get_object_or_404(rows, pk=kwargs["pk"])
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """What would happen."""
+        action = self._asked(request)
+        if self.approval.status != Approval.Status.WAITING:
+            messages.info(request, DECIDED)
+            return redirect(action.target.page)
+        form = action.form(self.approval.answers)
+        if not form.is_valid():
+            return self.page(request, action, form, refusal=STALE)
+        return self.previewed(request, action, form, values=form.cleaned_data)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Approve or decline."""
+        action = self._asked(request)
+        if "decline" in request.POST:
+            if not self._decide(request, Approval.Status.DECLINED):
+                messages.warning(request, DECIDED)
+            else:
+                messages.success(request, f"“{self.approval}” was declined. Nothing has changed.")
+            return redirect("admin:billing_approval_changelist")
+        form = action.form(self.approval.answers)
+        if not form.is_valid():
+            return self.page(request, action, form, refusal=STALE)
+        return self.reasoned(request, action, form)
+
+    def anew(self, request: HttpRequest, action: Action) -> Action:
+        """The same rows, read again."""
+        return type(action)(self.target(type(action), self.approval.customer_id, self.approval.rows))
+
+    def carry_out(
+        self, request: HttpRequest, action: Action, form: forms.Form, preview: Preview, *, actor: Actor, why: str
+    ) -> str:
+        """Claimed first: who dies in between leaves something approved and not done, never something done twice."""
+        if self.approval.asked_by_id == request.user.pk:
+            raise InvalidRequest(OWN)
+        if not self._decide(request, Approval.Status.APPROVED):
+            raise InvalidRequest(DECIDED)
+        asker = self.approval.asked_by.get_username()
+        try:
+            return super().carry_out(request, action, form, preview, actor=actor, why=f"{why} (asked by {asker})"[:400])
+        except Exception:
+            Approval.objects.filter(pk=self.approval.pk).update(
+                status=Approval.Status.WAITING, decided_by=None, decided_at=None
+            )
+            raise
+
+    def previewed(self, request: HttpRequest, action: Action, form: forms.Form, **kwargs: Any) -> HttpResponse:
+        """With the answers in words."""
+        self.asked = {name: _told(value) for name, value in form.cleaned_data.items()}
+        return super().previewed(request, action, form, **kwargs)
+
+    def beside(self, request: HttpRequest) -> dict[str, Any]:
+        """Who asked, and why."""
+        is_own = self.approval.asked_by_id == request.user.pk
+        return {"approval": self.approval, "is_own": is_own, "own": OWN, "asked": self.asked}
+
+    def _asked(self, request: HttpRequest) -> Action:
+        kind = self.kind(request, self.approval.action)
+        if not request.user.has_perm(PERMISSION):
+            raise PermissionDenied
+        return kind(self.target(kind, self.approval.customer_id, self.approval.rows))
+
+    def _decide(self, request: HttpRequest, status: Approval.Status) -> bool:
+        waiting = Approval.objects.filter(pk=self.approval.pk, status=Approval.Status.WAITING)
+        return bool(waiting.update(status=status, decided_by=request.user.pk, decided_at=clock.now()))
+
+
+def is_needed(preview: Preview) -> bool:
+    """Is it larger than what the settings let one person do?"""
+    limits = ((preview.amount, settings.APPROVAL_ABOVE_AMOUNT), (preview.units, settings.APPROVAL_ABOVE_UNITS))
+    return any(limit is not None and size > limit for size, limit in limits)
+
+
+def address(approval: Approval) -> str:
+    """Where it is decided."""
+    return reverse("admin:decide", args=[approval.pk])
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, datetime):
+        return zones.told(value)
+    if isinstance(value, list):
+        return f"{len(value)} lines"
+    return quantity(value) if isinstance(value, Decimal) else str(value or "")
+
+
+def _answer(form: forms.Form, name: str) -> Any:
+    """As it was posted; a time as an instant, since the second person may sit in another zone."""
+    value = form.cleaned_data.get(name)
+    return value.isoformat() if isinstance(value, datetime) else form.data.get(name, "")
