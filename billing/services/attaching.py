@@ -8,12 +8,11 @@ import msgspec
 from billing import changes, proration
 from billing.changes import Kind, Schedule
 from billing.models import Subscription
-from billing.outcomes import Cancellation, Checkout, End, NewCycle, NextCycle, Outcome, Start
+from billing.outcomes import Checkout, End, NewCycle, NextCycle, Outcome, Start
 from billing.proration import Holding, Line
-from billing.services import situation
+from billing.services import postponing, reverting, situation
 from billing.services.situation import Situation
 from config.errors import InvalidRequest
-from entities.models import Customer
 from plans.intervals import Interval, IntervalUnit, next_boundary, period_around
 
 ZERO = Decimal(0)
@@ -25,9 +24,11 @@ def compute(found: Situation) -> Outcome:
     """What the attachment comes to."""
     schedule = _schedule(found)
     if found.request.starts_at is not None and found.request.starts_at > found.at:
-        return _scheduled(found, found.request.starts_at)
-    if schedule is Schedule.END_OF_CYCLE and found.current is not None and found.current.subscription.is_paid:
-        return _scheduled(found, end_of_cycle(found.current, found.at))
+        return postponing.compute(found, found.request.starts_at)
+    waited_for = found.current or found.joined
+    if schedule is Schedule.END_OF_CYCLE and waited_for is not None and waited_for.subscription.is_paid:
+        postponing.refuse_unpaid(found)
+        return postponing.compute(found, end_of_cycle(waited_for, found.at))
     return _immediate(found)
 
 
@@ -57,15 +58,19 @@ def first_period(holding: Holding, at: datetime) -> None:
 
 def next_cycle(holding: Holding, *, currency: str) -> NextCycle | None:
     """The invoice at the end of the running period, what will be used until then left out."""
-    end = holding.subscription.current_period_end
-    if end is None or not holding.subscription.is_paid:
+    row, end = holding.subscription, holding.subscription.current_period_end
+    if end is None or not row.is_paid:
         return None
+    if reverting.gives_way(row, end):
+        return NextCycle(end, [])
     usage = [(holding, item) for item in holding.items if item.is_usage_based and not item.bills_seats_at_once]
     return NextCycle(end, proration.renewal_lines(holding, at=end, currency=currency), usage)
 
 
 def _schedule(found: Situation) -> Schedule:
     asked = Schedule(found.request.schedule) if found.request.schedule else None
+    if found.plan.is_add_on and not found.new.subscription.is_one_off:
+        return asked or Schedule.IMMEDIATE  # an add-on can wait for the cycle of the plan that it joins
     current = situation.terms(found.current) if found.current is not None else None
     return changes.decide(current, found.terms, asked=asked)
 
@@ -81,6 +86,8 @@ def _set_trial(found: Situation) -> None:
         if source is not None and source.subscription.is_trialing(found.at) and new.is_paid:
             new.trial_ends_at = source.subscription.trial_ends_at
             new.trial_card_required = source.subscription.trial_card_required
+            if found.is_update:
+                new.trial_on_end = source.subscription.trial_on_end
 
 
 # -- at once --
@@ -95,10 +102,12 @@ def _immediate(found: Situation) -> Outcome:
     if found.current is not None:
         if new.is_paid and found.current.subscription.status == Subscription.Status.PAST_DUE:
             new.status = Subscription.Status.PAST_DUE  # until the renewal that is open is paid (spec billing 12)
-        if found.trial is not None and found.trial.on_end == "revert":
+        if _pauses(found):
             outcome.pauses.append(found.current.subscription)
         else:
             outcome.ends.append(End(found.current.subscription, f"{found.plan.name} took its place"))
+    if found.paused is not None and not reverting.goes_back(new, at):
+        outcome.ends.append(End(found.paused.subscription, f"{found.plan.name} took its place"))
     outcome.ends += [End(holding.subscription, "Removed with a change") for holding in found.removed]
     outcome.deletes += found.scheduled
     outcome.starts.append(
@@ -121,6 +130,11 @@ def _immediate(found: Situation) -> Outcome:
         outcome.lines, outcome.leaves_invoice = [], False
     outcome.checkout = _checkout(found, outcome)
     return outcome
+
+
+def _pauses(found: Situation) -> bool:
+    """Whether the present plan only stands aside, its subscription at the processor untouched (spec billing 7.9)."""
+    return found.paused is None and reverting.goes_back(found.new.subscription, found.at)
 
 
 def _set_cycle(found: Situation, outcome: Outcome) -> None:
@@ -173,7 +187,7 @@ def _anchor(found: Situation) -> datetime:
 def _lines(found: Situation, outcome: Outcome) -> list[Line]:
     """Overage of the outgoing plan, then credits, then charges (spec billing 6.2)."""
     new, at, currency, request = found.new, found.at, found.currency, found.request
-    outgoing = [holding for holding in [found.current, *found.removed] if holding is not None]
+    outgoing = _outgoing(found)
     if request.custom_lines is not None:
         return [
             proration.custom_line(new.subscription, amount=line.amount, description=line.description, currency=currency)
@@ -181,7 +195,7 @@ def _lines(found: Situation, outcome: Outcome) -> list[Line]:
         ]
     resets_cycle = request.anchor is not None
     if not request.prorates and not resets_cycle:
-        if found.current is not None and not found.current.subscription.is_paid and new.subscription.is_paid:
+        if _begins_to_cost(found):
             raise InvalidRequest('proration_behavior "none" would leave a paid plan unpaid. Leave it out.')
         if found.current is not None or found.joined is not None:
             return []
@@ -203,6 +217,21 @@ def _lines(found: Situation, outcome: Outcome) -> list[Line]:
     if resets_cycle and found.joined is not None:
         _move_siblings(found, outcome, credits_, charges)
     return [*lines, *credits_, *charges]
+
+
+def _outgoing(found: Situation) -> list[Holding]:
+    """The plans that end: what was used of them is billed now, and what is unused is given back."""
+    current = None if _pauses(found) else found.current
+    paused = None if reverting.goes_back(found.new.subscription, found.at) else found.paused
+    return [holding for holding in [current, paused, *found.removed] if holding is not None]
+
+
+def _begins_to_cost(found: Situation) -> bool:
+    """Whether what cost nothing until now, a free plan or a trial, becomes one that does."""
+    new = found.new.subscription
+    if found.current is None or not new.is_paid or new.is_trialing(found.at):
+        return False
+    return not found.current.subscription.is_paid or found.current.subscription.is_trialing(found.at)
 
 
 def _charges(found: Situation) -> list[Line]:
@@ -272,57 +301,3 @@ def _checkout(found: Situation, outcome: Outcome) -> Checkout | None:
     if new.is_one_off and outcome.total <= 0:
         return None
     return Checkout.STRIPE
-
-
-# -- later --
-
-
-def _scheduled(found: Situation, start: datetime) -> Outcome:
-    """The new plan waits until `start`; the current one stays until then, and costs nothing more (spec billing 2.5)."""
-    new, current = found.new.subscription, found.current
-    outcome = Outcome(at=found.at, currency=found.currency, intent="attach")
-    outcome.deletes += found.scheduled
-    if found.request.subscription_id:
-        if current is not None and current.subscription.public_id == found.request.subscription_id:
-            raise InvalidRequest(
-                "subscription_id is the present plan's until it ends. Choose another one for the plan that follows.",
-                code="subscription_id_taken",
-                status=409,
-            )
-        new.public_id = found.request.subscription_id
-    postpone(found.new, start, current, customer=found.customer)
-    new.ends_at = found.request.ends_at
-    new.metadata = dict(found.request.metadata)
-    if current is not None:
-        ends_before = current.subscription.ends_at
-        if ends_before is None or ends_before != start or current.subscription.canceled_at is None:
-            outcome.cancellations.append(Cancellation(current.subscription, start))
-    outcome.schedules.append(found.new)
-    if new.is_paid and new.billing_cycle_anchor is not None:
-        lines = proration.first_lines(found.new, at=start, currency=found.currency)
-        usage = [(found.new, item) for item in found.new.items if item.is_usage_based]
-        outcome.next_cycle = NextCycle(start, lines, usage)
-    else:
-        outcome.next_cycle = NextCycle(start, [])
-    return outcome
-
-
-def postpone(new: Holding, start: datetime, current: Holding | None, *, customer: Customer) -> None:
-    """Let an unsaved plan wait until `start`, on the cycle of the plan that it follows, else on the customer's."""
-    one_off = [item for item in new.items if item.is_prepaid and item.billed_every is None]
-    if any(item.quantity > item.included for item in one_off):
-        raise InvalidRequest(
-            "feature_quantities: a quantity that is paid once can't be bought with a scheduled change. "
-            "Leave it out, or attach with plan_schedule immediate."
-        )
-    row = new.subscription
-    if row.is_one_off:
-        raise InvalidRequest(f"{row.plan.name} is paid once, so it can't be scheduled. Attach it when it is due.")
-    row.status, row.started_at = Subscription.Status.SCHEDULED, start
-    if current is not None:
-        row.billing_cycle_anchor = current.subscription.billing_cycle_anchor
-        row.has_own_cycle = current.subscription.has_own_cycle and row.is_paid
-    if row.is_paid and (current is None or not current.subscription.is_paid):
-        others = Subscription.objects.filter(customer=customer, is_paid=True, has_own_cycle=False).live()
-        goes_on = others.exclude(trial_ends_at__gt=row.created_at).exists()
-        row.billing_cycle_anchor = customer.billing_cycle_anchor if goes_on else start

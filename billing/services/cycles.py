@@ -12,7 +12,7 @@ from billing.models import Discount, Invoice, Operation, Subscription
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.processors import Collection, Renewal, get_processor
 from billing.proration import Holding
-from billing.services import attaching, discounts, holdings, operations, resets, situation, updating
+from billing.services import attaching, discounts, holdings, operations, resets, reverting, situation, updating
 from billing.services.operations import Job, Result, Unpaid
 from billing.services.requests import Update
 from config.actor import Actor
@@ -213,9 +213,10 @@ def end_trial(row: Subscription, *, at: datetime, actor: Actor, currency: str) -
     """End a trial that goes back to the plan before."""
     outcome = Outcome(at=at, currency=currency, intent="cancel_immediately")
     outcome.ends = [End(row, "The trial is over")]
-    paused = holdings.rows(row.customer).filter(entity=row.entity, status=Status.PAUSED, group=row.group).first()
+    paused = reverting.paused_by(row)
     if paused is not None:
-        outcome.resumes = [paused]
+        reverting.resume(outcome, paused)
+        discounts.lower(outcome, row.customer)
     return _run(Step.TRIAL, row, outcome, actor, reason=f"The trial of {row.plan} is over")
 
 
@@ -238,7 +239,8 @@ def again(operation: Operation) -> None:
 
 def invoice_previews(customer: Customer, *, currency: str) -> list[tuple[Group, Outcome]]:
     """The next invoice of each of the customer's processor subscriptions, as it would be if nothing more was used."""
-    rows = [row for row in holdings.rows(customer).filter(is_paid=True).live() if row.current_period_end is not None]
+    live = holdings.rows(customer).filter(is_paid=True, current_period_end__isnull=False).live()
+    rows = [row for row in live if not reverting.gives_way(row, row.current_period_end)]
     previews = []
     for boundary in sorted({row.current_period_end for row in rows if row.current_period_end is not None}):
         due = [row for row in rows if row.current_period_end == boundary]

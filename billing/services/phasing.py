@@ -12,7 +12,7 @@ from billing import proration
 from billing.models import Subscription
 from billing.outcomes import Cancellation, NextCycle, Outcome
 from billing.proration import Holding
-from billing.services import attaching, combining, drafts, holdings, invoices
+from billing.services import attaching, combining, drafts, holdings, invoices, postponing
 from billing.services.requests import Customize, Phase, Schedule, ScopedAttach
 from config.errors import InvalidRequest
 from entities.models import Customer
@@ -168,7 +168,7 @@ def _next(run: _Run, phase: Phase, scoped: ScopedAttach, subject: Subject) -> tu
         carried=before,
     )
     row = new.subscription
-    attaching.postpone(new, phase.starts_at, before, customer=run.customer)
+    postponing.postpone(new, phase.starts_at, before, customer=run.customer)
     if phase.resets_cycle and row.is_paid:
         row.billing_cycle_anchor = phase.starts_at
     row.schedule_id, row.metadata = run.request.schedule_id, dict(attach.metadata)

@@ -11,7 +11,7 @@ from billing.errors import PlanAlreadyAttached
 from billing.models import Subscription
 from billing.processors import get_processor
 from billing.proration import Holding
-from billing.services import drafts, holdings
+from billing.services import drafts, holdings, reverting
 from billing.services.requests import Attach, Trial
 from config.errors import InvalidRequest
 from entities.models import Customer
@@ -34,6 +34,7 @@ class Situation:
     new: Holding
     terms: Terms
     current: Holding | None  # the main plan of the scope and group, live
+    paused: Holding | None  # the one that comes back after the trial which `current` is
     scheduled: list[Subscription]  # waiting in the scope and group
     joined: Holding | None  # a live paid plan of the scope, whose processor subscription the new one shares
     others_live: bool  # another plan has a subscription at the processor
@@ -104,6 +105,7 @@ def read(
         and not plan.is_add_on
         and not new.subscription.is_one_off
     ]
+    paused = reverting.paused_by(current.subscription) if current is not None else None
     joined = next((h for h in live if h.subscription.is_paid and not h.subscription.has_own_cycle), None)
     paid_elsewhere = Subscription.objects.filter(customer=subject.customer, is_paid=True, has_own_cycle=False).live()
     if current is not None:
@@ -120,6 +122,7 @@ def read(
         new=new,
         terms=terms(new),
         current=current,
+        paused=holdings.one(paused, at=at) if paused is not None else None,
         scheduled=scheduled,
         joined=joined,
         others_live=paid_elsewhere.exists(),
@@ -180,6 +183,9 @@ def _validate(found: Situation) -> None:
     is_past = request.starts_at is not None and request.starts_at < found.at
     if is_past and (current is not None or not found.new.subscription.is_paid):
         raise InvalidRequest("starts_at lies in the past, which only a first paid plan can. Leave it out.")
+    trial = request.customize.free_trial
+    if isinstance(trial, Trial) and request.starts_at is not None and request.starts_at > found.at:
+        raise InvalidRequest("starts_at lies ahead, and a trial starts at once. Leave one of them out.")
     if request.ends_at is not None and request.ends_at <= (request.starts_at or found.at):
         raise InvalidRequest("ends_at must lie after the start.")
     if request.anchor is not None and request.anchor < found.at:

@@ -12,7 +12,7 @@ from billing.errors import SubscriptionNotFound
 from billing.models import Invoice, Subscription, SubscriptionItem
 from billing.outcomes import Cancellation, End, NewQuantity, NextCycle, Outcome, Start
 from billing.proration import Holding
-from billing.services import attaching, discounts, drafts, holdings, pools, situation
+from billing.services import attaching, discounts, drafts, holdings, pools, reverting, situation
 from billing.services.requests import Attach, BasePrice, Carry, Customize, Quantity, Update
 from config.errors import InvalidInput, InvalidRequest
 from entities.subject import Subject
@@ -188,9 +188,9 @@ def _cancel_now(found: Setup) -> Outcome:
             for other in found.in_scope
             if other.status == Status.SCHEDULED and (other.group == row.group or other.is_add_on)
         ]
-    paused = _paused(found)
-    if paused is not None and row.is_trialing(at):
-        outcome.resumes = [paused]
+    paused = reverting.paused_by(row)
+    if paused is not None:
+        reverting.resume(outcome, paused)
     fallback = None if paused else fall_back(found)
     if fallback is not None:
         outcome.starts = [fallback]
@@ -199,7 +199,7 @@ def _cancel_now(found: Setup) -> Outcome:
         outcome.refund = _refundable(found, -proration.total(credited))
     elif request.prorates is not False and request.bills:
         waiting = proration.pending_lines(found.target)
-        outcome.lines = [*waiting, *credited]
+        outcome.lines += [*waiting, *credited]
     return outcome
 
 
@@ -245,11 +245,6 @@ def _default_after(found: Setup) -> Plan | None:
         and other.ends_at is None
     ]
     return None if others else fallback
-
-
-def _paused(found: Setup) -> Subscription | None:
-    rows = holdings.rows(found.subject.customer).filter(entity=found.subject.entity, status=Status.PAUSED)
-    return rows.filter(group=found.row.group, is_add_on=False).first()
 
 
 def _refundable(found: Setup, unused: Decimal) -> Decimal:

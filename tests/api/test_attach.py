@@ -189,6 +189,26 @@ def test_a_cycle_can_be_counted_anew_from_now(shop: Shop) -> None:
     assert row["current_period_end"] == ms("2026-05-16")
 
 
+def test_an_add_on_can_wait_for_the_cycle_of_its_plan(shop: Shop) -> None:
+    shop.plan("extra", 5, monthly("words", 10), add_on=True)
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.on("2026-04-16")
+    assert shop.buys("extra", plan_schedule="end_of_cycle") == 0
+    assert shop.plans() == {"pro": "active", "extra": "scheduled"}
+    shop.on("2026-05-01")
+    assert shop.plans() == {"pro": "active", "extra": "active"}
+    assert sorted(shop.invoices()) == [5, 20, 20]
+
+
+def test_a_downgrade_does_not_wait_for_an_invoice(shop: Shop) -> None:
+    shop.opens("2026-04-01")
+    shop.buys("premium")
+    body = {"customer_id": CUSTOMER, "plan_id": "pro", "invoice_mode": {"enabled": True}}
+    assert shop.api.refused(400, "billing.attach", **body)["code"] == "invalid_request"
+    assert shop.plans() == {"premium": "active"}
+
+
 def test_a_plan_can_start_later(shop: Shop) -> None:
     shop.opens("2026-04-01")
     assert shop.buys("pro", starts_at=ms("2026-04-10")) == 0

@@ -155,17 +155,80 @@ def test_an_add_on_joins_the_trial_of_its_plan(shop: Shop) -> None:
     assert shop.invoices() == [25, 0, 0]
 
 
-def test_a_trial_that_reverts_gives_the_plan_before_back(shop: Shop) -> None:
+def test_a_trial_that_reverts_moves_no_money_and_gives_the_plan_before_back(shop: Shop) -> None:
     shop.plan("taste", 50, monthly("messages", 500), free_trial={**WEEKS, "on_end": "revert"})
     shop.opens("2026-04-01")
     shop.buys("pro")
-    shop.attach("taste")
+    shop.on("2026-04-04")
+    preview = shop.api.post("billing.preview_attach", customer_id=CUSTOMER, plan_id="taste")
+    assert (preview["total"], preview["next_cycle"]["total"]) == (0, 0)
+    assert shop.buys("taste") == 0
     assert shop.plans() == {"taste": "trialing"}
-    shop.on("2026-04-16")
+    assert shop.customer("invoice_previews")["invoice_previews"] == []
+    shop.on("2026-04-18")
     assert shop.plans() == {"pro": "active"}
     assert shop.left("messages") == 100
     shop.on("2026-05-02")
-    assert shop.invoices()[0] == 20
+    assert shop.invoices() == [20, 0, 20]
+
+
+def test_cycles_that_begin_during_a_trial_that_reverts_are_billed_when_the_plan_comes_back(shop: Shop) -> None:
+    shop.plan("taste", 50, monthly("messages", 500), free_trial={**WEEKS, "on_end": "revert"})
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.uses("messages", 150)
+    shop.on("2026-04-25")
+    shop.buys("taste")
+    shop.on("2026-05-09")
+    assert shop.plans() == {"pro": "active"}
+    assert shop.invoices() == [25, 0, 20]
+    assert shop.customer()["subscriptions"][0]["current_period_end"] == ms("2026-06-01")
+    shop.on("2026-06-01")
+    assert shop.invoices() == [20, 25, 0, 20]
+
+
+def test_what_is_bought_during_a_trial_that_reverts_takes_the_place_of_both_plans(shop: Shop) -> None:
+    shop.plan("taste", 30, monthly("messages", 500), free_trial={**WEEKS, "on_end": "revert"})
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.on("2026-04-11")
+    shop.buys("taste")
+    shop.on("2026-04-16")
+    assert shop.buys("premium") == 50 - 10
+    shop.on("2026-05-16")
+    assert shop.plans() == {"premium": "active"}
+    assert shop.invoices() == [50, 40, 0, 20]
+
+
+def test_other_terms_for_a_trial_that_reverts_leave_it_one(shop: Shop) -> None:
+    shop.plan("taste", 50, monthly("messages", 500), free_trial={**WEEKS, "on_end": "revert"})
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.buys("taste")
+    assert shop.changes("taste", customize={"price": {"amount": 60, "interval": "month"}}) == 0
+    shop.on("2026-04-15")
+    assert shop.plans() == {"pro": "active"}
+
+
+@pytest.mark.parametrize(
+    ("call", "change"),
+    [
+        ("billing.update", {"plan_id": "trial", "customize": {"free_trial": None}}),
+        ("billing.attach", {"plan_id": "premium"}),
+    ],
+)
+def test_a_trial_can_not_be_left_without_paying(shop: Shop, call: str, change: dict[str, object]) -> None:
+    shop.opens("2026-04-01")
+    shop.buys("trial")
+    refused = shop.api.refused(400, call, customer_id=CUSTOMER, **change, proration_behavior="none")
+    assert refused["code"] == "invalid_request"
+    assert shop.plans() == {"trial": "trialing"}
+
+
+def test_a_trial_is_not_for_later(shop: Shop) -> None:
+    shop.opens("2026-04-01")
+    later = {"plan_id": "pro", "starts_at": ms("2026-04-10"), "customize": {"free_trial": WEEKS}}
+    assert shop.api.refused(400, "billing.attach", customer_id=CUSTOMER, **later)["code"] == "invalid_request"
 
 
 def test_other_terms_do_not_end_a_trial(shop: Shop) -> None:
