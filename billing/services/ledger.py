@@ -17,6 +17,10 @@ from config.actor import Actor
 ZERO = Decimal(0)
 Kind = LedgerEntry.Kind
 
+# In the condition of each UPDATE that moves balances: its statement writes the entries as well. The database refuses
+# any other (migration billing_balance_explained), in the same transaction too.
+EXPLAINED = "(SELECT set_config('subledger.explained', statement_timestamp()::text, true)) IS NOT NULL"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -35,7 +39,7 @@ class Change:
     reason: str = ""
 
 
-_RECORD = """
+_RECORD = f"""
 WITH change AS (
   SELECT * FROM unnest(
     %(balance)s::bigint[], %(kind)s::text[], %(granted)s::numeric[], %(usage)s::numeric[], %(held)s::numeric[],
@@ -49,7 +53,7 @@ WITH change AS (
   UPDATE billing_balance b
   SET granted = b.granted + t.granted, usage = b.usage + t.usage, held = b.held + t.held,
     expired = b.expired + t.expired
-  FROM total t WHERE b.id = t.balance_id
+  FROM total t WHERE b.id = t.balance_id AND {EXPLAINED}
   RETURNING b.id, b.customer_id, b.entity_id
 )
 INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired, event_id,

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.models import LedgerEntry
-from billing.services import sources
+from billing.services import ledger, sources
 from billing.services.sources import Sources
 from billing.services.statements import BALANCE, HAS_NO_CONTROLS, HAS_NO_CREDITS, NOW, compact, live
 from config.actor import Actor
@@ -36,7 +36,7 @@ WITH subject AS (
   UPDATE billing_balance b SET usage = b.usage + %(value)s::numeric
   FROM subject s
   WHERE b.id = (SELECT min(id) FROM candidate HAVING count(*) = 1)
-    AND {live}
+    AND {live} AND {explained}
     AND (b.next_reset_at IS NULL OR b.next_reset_at > s.at) AND b.held = 0 AND NOT b.bills_at_once
     AND (b.unlimited OR b.granted - b.usage - b.held - b.expired >= %(value)s::numeric)
   RETURNING b.*
@@ -74,6 +74,7 @@ _OF_ENTITY = compact(
           SELECT b.id FROM billing_balance b WHERE b.entity_id = s.entity AND b.feature_id = s.feature AND {_LIVE}
         """,
         live=_LIVE,
+        explained=ledger.EXPLAINED,
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
         balance=BALANCE,
@@ -94,6 +95,7 @@ _OF_CUSTOMER = compact(
             AND i.entity_feature_id IS NOT NULL AND i.feature_id = s.feature
         """,
         live=_LIVE,
+        explained=ledger.EXPLAINED,
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
         balance=BALANCE,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from billing.models import LedgerEntry
+from billing.services import ledger
 from billing.services.statements import compact
 from config.actor import Actor
 from config.database import prepared
@@ -80,7 +81,7 @@ WITH due AS MATERIALIZED (
   FROM numbered d
 ), moved AS (
   UPDATE billing_balance b SET granted = d.refilled, usage = 0, expired = 0, next_reset_at = d.next AT TIME ZONE 'UTC'
-  FROM refilled d WHERE b.id = d.id AND b.id = ANY(ARRAY(SELECT id FROM due))
+  FROM refilled d WHERE b.id = d.id AND b.id = ANY(ARRAY(SELECT id FROM due)) AND {explained}
   RETURNING b.id, b.customer_id, b.entity_id, d.boundary, d.refilled, d.granted, d.usage, d.expired, d.allows_overage,
     d.item_id, d.seen
 ), entry AS (
@@ -110,6 +111,7 @@ def _statement(
         _RESET.format(
             rows=rows,
             at=at,
+            explained=ledger.EXPLAINED,
             months=_MONTHS,
             span=_SPAN,
             condition=condition,

@@ -12,7 +12,7 @@ from billing import controls, deduction
 from billing.deduction import Deduction, OverageBehavior
 from billing.errors import SeatsAreBilled
 from billing.models import LedgerEntry
-from billing.services import counters
+from billing.services import counters, ledger
 from billing.services.sources import BalanceRow, SourceFeature, Sources
 from config.actor import Actor
 from config.api import encode
@@ -115,7 +115,7 @@ def feature_of(found: Sources, row: BalanceRow) -> SourceFeature:
     return next(feature for feature in found.features if feature.id == row.feature_id)
 
 
-_POST = """
+_POST = f"""
 WITH event AS (
   INSERT INTO billing_usageevent (customer_id, entity_id, feature_id, event_name, value, properties, at, recorded_at,
     hold_id, actor, request_id)
@@ -128,7 +128,8 @@ WITH event AS (
 ), part AS (
   SELECT * FROM unnest(%(balances)s::bigint[], %(used)s::numeric[], %(held)s::numeric[]) AS p(balance_id, usage, held)
 ), moved AS (
-  UPDATE billing_balance b SET usage = b.usage + p.usage, held = b.held + p.held FROM part p WHERE b.id = p.balance_id
+  UPDATE billing_balance b SET usage = b.usage + p.usage, held = b.held + p.held
+  FROM part p WHERE b.id = p.balance_id AND {ledger.EXPLAINED}
   RETURNING b.id, b.entity_id, p.usage, p.held
 ), entry AS (
   INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,

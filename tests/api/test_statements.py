@@ -94,6 +94,7 @@ def test_a_deduction_that_spans_rows_takes_no_more_than_five(api: Api) -> None:
         included=5,
         granted=5,
         created_at=OPENED,
+        expires_at=datetime(2100, 1, 1, tzinfo=UTC),
     )
     ledger.open_balances([extra], at=OPENED, actor=ACTOR)
     body = {"customer_id": "acme", "entity_id": "member_1", "feature_id": "messages", "value": 4}

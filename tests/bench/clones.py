@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import DateTimeField, Field, ForeignKey, Model
 
 from billing.models import (
@@ -44,7 +44,7 @@ _STRIDE = 100_000
 
 def copy(times: int, *, apart: timedelta) -> None:
     """Copy every row there is `times` times, each copy `apart` later than the one before; texts get a suffix."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         for model in _TABLES:
             table = model._meta.db_table
             fields = model._meta.concrete_fields

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-from billing.services import resets
+from billing.services import ledger, resets
 from config import clock
 from config.actor import Actor
 
@@ -20,6 +20,7 @@ _BATCH = 5000
 
 # Balances of customers of their own, each with its own anchor within the day before.
 _FILL = """
+WITH made AS (
 INSERT INTO billing_balance (public_id, customer_id, entity_id, feature_id, level, included, prepaid, granted, usage,
   held, expired, unlimited, allows_overage, bills_at_once, is_prepaid, is_add_on, reset_interval, reset_interval_count,
   reset_anchor, rolls_over, created_at)
@@ -28,16 +29,21 @@ SELECT '', c.id, NULL, f.id, 'pool', 100, 0, 100, 40, 0, 0, false, false, false,
 FROM generate_series(1, %(rows)s) n
 JOIN entities_customer c ON c.external_id = 'scattered_' || (n %% 1000)
 JOIN plans_feature f ON f.slug = 'requests'
+RETURNING id, customer_id, granted, usage, created_at
+)
+INSERT INTO billing_ledgerentry (balance_id, customer_id, kind, at, granted, usage, held, expired, actor, request_id,
+  reason)
+SELECT id, customer_id, 'grant', created_at, granted, usage, 0, 0, 'bench', '', '' FROM made
 """
-_MAKE_DUE = """
+_MAKE_DUE = f"""
 UPDATE billing_balance SET usage = 40, next_reset_at = %(now)s::timestamptz - interval '1 second'
-WHERE included = 100
+WHERE included = 100 AND {ledger.EXPLAINED}
 """
 # The least that a reset could be: no calendar, no order, no look at plans; entries are written all the same.
-_ONE_BIG_UPDATE = """
+_ONE_BIG_UPDATE = f"""
 WITH moved AS (
   UPDATE billing_balance SET granted = included, usage = 0, next_reset_at = next_reset_at + interval '1 month'
-  WHERE next_reset_at <= %(at)s AND ended_at IS NULL AND included = 100
+  WHERE next_reset_at <= %(at)s AND ended_at IS NULL AND included = 100 AND {ledger.EXPLAINED}
   RETURNING id, customer_id, entity_id
 )
 INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,
@@ -46,10 +52,11 @@ SELECT id, customer_id, entity_id, 'reset', %(at)s, 0, -40, 0, 0, %(at)s::timest
   ''
 FROM moved
 """
-_TRACK = """
+_TRACK = f"""
 UPDATE billing_balance SET usage = usage + 1 WHERE id = (
   SELECT b.id FROM billing_balance b JOIN entities_entity e ON e.id = b.entity_id
   WHERE e.customer_id = (SELECT id FROM entities_customer WHERE external_id = 'hot') LIMIT 1)
+  AND {ledger.EXPLAINED}
 """
 
 

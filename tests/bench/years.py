@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from billing.models import Invoice, InvoiceLine, Operation, SandboxInvoice, Subscription
-from billing.services import audit
+from billing.services import audit, ledger
 from config import clock, embedded
 from config.access import keys
 from tests.bench import clones
@@ -129,11 +129,12 @@ def _use_up() -> None:
     """Everything that is sold by usage is used up, and a little more."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             WITH used AS (
               UPDATE billing_balance b SET usage = b.granted + %(over)s
               FROM plans_feature f
               WHERE b.allows_overage AND b.ended_at IS NULL AND f.id = b.feature_id AND f.consumable
+                AND {ledger.EXPLAINED}
               RETURNING b.id, b.customer_id, b.entity_id, b.granted + %(over)s AS value
             )
             INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held,

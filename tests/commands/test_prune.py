@@ -1,6 +1,7 @@
 """The books are append-only, and what is old goes only with the prune command."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from io import StringIO
 from typing import Any
 
@@ -15,6 +16,7 @@ from config import clock
 from config.access.models import IdempotentResponse
 from tests.builders import Account, item, limit
 
+REFUSALS = (IntegrityError, InternalError, OperationalError)
 TODAY = datetime(2028, 6, 15, 12, tzinfo=UTC)
 
 
@@ -56,10 +58,34 @@ def old(acme: Account) -> Account:
 def test_the_database_refuses_to_edit_the_books(acme: Account, table: str, statement: str) -> None:
     acme.hold(item("messages", 10))
     acme.track(3)
-    refusals = (IntegrityError, InternalError, OperationalError)
-    with pytest.raises(refusals, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with pytest.raises(REFUSALS, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement.format(table=table))
     assert (LedgerEntry.objects.count(), UsageEvent.objects.count()) == (2, 1)
+
+
+@pytest.mark.parametrize("number", ["granted", "usage", "held", "expired"])
+def test_the_database_refuses_to_move_a_balance_without_an_entry(acme: Account, number: str) -> None:
+    acme.hold(item("messages", 10))
+    # Neither by itself, nor in a transaction in which something else was explained.
+    with transaction.atomic():
+        acme.track(3)
+        with pytest.raises(REFUSALS, match="only together with a ledger entry"), transaction.atomic():
+            Balance.objects.update(**{number: 1})
+    # What is no number moves freely.
+    assert Balance.objects.update(expires_at=None) == 1
+    assert acme.numbers() == (10, 7, 3)
+
+
+def test_the_database_refuses_to_open_a_balance_without_an_entry(acme: Account) -> None:
+    acme.hold(item("messages", 10))
+    stray = Balance.objects.get()
+    stray.pk, stray.granted = None, Decimal(5)
+    with transaction.atomic():
+        stray.save()
+        with pytest.raises(REFUSALS, match="without ledger entries"), transaction.atomic():
+            connection.check_constraints()
+        transaction.set_rollback(True)
+    assert acme.numbers() == (10, 10, 0)
 
 
 def test_what_is_old_goes_and_every_number_stays(old: Account) -> None:

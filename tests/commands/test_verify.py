@@ -7,6 +7,7 @@ from django.core.management import call_command
 
 from billing.models import Balance, BalanceTally, HoldPart, LedgerEntry
 from tests.builders import Account, item
+from tests.tampering import go_astray
 
 
 def verify() -> tuple[int, str]:
@@ -44,7 +45,7 @@ def test_books_that_agree_are_said_to_agree(busy: Account) -> None:
 def test_a_number_that_no_entry_explains_is_found_and_explained(busy: Account, number: str) -> None:
     balance = Balance.objects.get(feature__slug="messages", level="pool", ended_at=None)
     shown = getattr(balance, number) + 3
-    Balance.objects.filter(pk=balance.pk).update(**{number: shown})
+    go_astray(balance, **{number: shown})
     code, said = verify()
     assert (code, f"balance {balance.pk} (messages of acme) shows {number}" in said) == (1, True)
     entries = LedgerEntry.objects.count()
@@ -66,8 +67,8 @@ def test_a_hold_that_is_nowhere_held_is_given_back(busy: Account) -> None:
 
 def test_a_seat_too_many_is_found_and_taken_back(busy: Account) -> None:
     seats = Balance.objects.get(feature__slug="seats", ended_at=None)
+    go_astray(seats, usage=seats.usage + 1)
     LedgerEntry.objects.create(balance=seats, customer_id=seats.customer_id, kind="seat", at=seats.created_at, usage=1)
-    Balance.objects.filter(pk=seats.pk).update(usage=seats.usage + 1)
     code, said = verify()
     assert (code, said.startswith("seats: ")) == (1, True)
     call_command("repair", "--yes", stdout=StringIO())
@@ -87,7 +88,7 @@ def test_a_sum_over_entities_that_went_astray_is_found_and_made_up(busy: Account
 
 
 def test_repair_asks_before_it_adds_anything(busy: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    Balance.objects.filter(feature__slug="messages", ended_at=None, level="pool").update(granted=1)
+    go_astray(Balance.objects.get(feature__slug="messages", ended_at=None, level="pool"), granted=1)
     monkeypatch.setattr("builtins.input", lambda _: "n")
     out = StringIO()
     call_command("repair", stdout=out)
