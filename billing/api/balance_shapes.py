@@ -32,6 +32,7 @@ def balance(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
     resets = [row.next_reset_at for row in main if row.next_reset_at is not None]
     return {
         "feature_id": feature.slug,
+        "feature": None,  # filled in where it is expanded
         "granted": ZERO if unlimited else sum((row.granted - row.expired for row in rows), ZERO),
         "remaining": ZERO if unlimited else sum((row.remaining for row in rows), ZERO),
         "usage": sum((row.used for row in rows), ZERO),
@@ -53,6 +54,7 @@ def flag(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
     return {
         "id": _id(row),
         "feature_id": feature.slug,
+        "feature": None,
         "plan_id": row.plan_slug,
         "expires_at": milliseconds(row.expires_at),
     }
@@ -195,8 +197,9 @@ def _price(terms: Terms) -> dict[str, Any] | None:
         for tier in terms.price_tiers
     ]
     return {
-        **({"tiers": tiers, "tier_behavior": terms.price_tier_behavior or "graduated"} if tiers else {}),
-        **({"amount": terms.price_amount} if not tiers else {}),
+        "amount": None if tiers else terms.price_amount,
+        "tiers": tiers or None,
+        "tier_behavior": (terms.price_tier_behavior or "graduated") if tiers else None,
         "billing_units": terms.price_billing_units,
         "billing_method": terms.price_billing_method,
         "max_purchase": terms.price_max_purchase,

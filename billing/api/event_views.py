@@ -213,9 +213,9 @@ def _aggregated(
         entry = bins.get(at, {"period": milliseconds(at), "values": {}, "grouped_values": {}})
         entry["values"] = {feature: entry["values"].get(feature, ZERO) for feature in features}
         if not data.get("group_by"):
-            entry.pop("grouped_values")
+            entry["grouped_values"] = None
         listed.append(entry)
-    return {"list": listed, "total": totals}
+    return {"list": listed, "total": totals, "deductions": None}
 
 
 def _top_groups(rows: Sequence[tuple[datetime, str, str | None, int, Decimal]], most: int) -> set[str]:

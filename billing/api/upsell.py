@@ -5,18 +5,32 @@ from typing import Any
 
 from django.conf import settings
 
+from billing import changes
 from billing.services.balances import Verdict
 from config.api import milliseconds
+from entities.subject import Subject
+from plans import wording
+from plans.api import eligibility
+from plans.api import shapes as plan_shapes
 from plans.models import Feature, Plan, PlanItem
 
 MOST_PLANS = 20
+# Every item has all of these, null where they say nothing of it.
+_ITEM_KEYS = (
+    "type", "feature_id", "feature_type", "included_usage", "interval", "interval_count", "price", "tiers",
+    "tier_behavior", "usage_model", "billing_units", "reset_usage_when_enabled", "entity_feature_id", "display",
+    "quantity", "next_cycle_quantity", "config",
+)  # fmt: skip
 
 
 def preview(verdict: Verdict) -> dict[str, Any]:
     """Why the check was refused in a sentence for people, and the plans that grant the feature."""
     feature = Feature.objects.get(pk=verdict.found.feature.id)
     is_flag = feature.type == Feature.Type.BOOLEAN
-    plans = Plan.objects.live().filter(items__feature=feature).distinct().with_items().order_by("slug")[:MOST_PLANS]
+    granting = Plan.objects.live().filter(items__feature=feature).distinct().with_items()
+    plans = list(granting.order_by("slug")[:MOST_PLANS])
+    scope = verdict.found.scope
+    eligible = eligibility.of(plans, Subject.get(scope.customer_id, scope.entity_id), at=scope.at)
     return {
         "scenario": "feature_flag" if is_flag or verdict.decided_on is None else "usage_limit",
         "title": feature.name if is_flag else f"{feature.name} used up",
@@ -27,11 +41,13 @@ def preview(verdict: Verdict) -> dict[str, Any]:
         ),
         "feature_id": feature.slug,
         "feature_name": feature.name,
-        "products": [_product(plan) for plan in plans],
+        "products": [_product(plan, eligible[plan.pk]) for plan in plans],
     }
 
 
-def _product(plan: Plan) -> dict[str, Any]:
+def _product(plan: Plan, eligible: dict[str, Any]) -> dict[str, Any]:
+    terms = changes.terms_of(plan, plan.items.all())
+    every = plan.base_interval
     return {
         "id": plan.slug,
         "name": plan.name,
@@ -43,9 +59,26 @@ def _product(plan: Plan) -> dict[str, Any]:
         "version": plan.version,
         "created_at": milliseconds(plan.created_at),
         "items": [*_base_price(plan), *(_item(item) for item in plan.items.all())],
-        "free_trial": _trial(plan),
+        "free_trial": _trial(plan, eligible["trial_available"]),
         "base_variant_id": None,
+        "billing_controls": plan_shapes.billing_controls(plan.billing_controls),
+        "scenario": _scenario(eligible),
+        "properties": {
+            "is_free": terms.kind is changes.Kind.FREE,
+            "is_one_off": terms.kind is changes.Kind.ONE_OFF,
+            "interval_group": every.unit.value if every else None,
+            "has_trial": plan.trial_length is not None,
+            "updateable": any(item.billing_method == "prepaid" for item in plan.items.all()),
+        },
     }
+
+
+def _scenario(eligible: dict[str, Any]) -> str:
+    """What choosing the plan would be for this customer."""
+    if eligible["status"] is not None:
+        return "renew" if eligible["canceling"] else str(eligible["status"])
+    action = str(eligible["attach_action"])
+    return action if action in ("upgrade", "downgrade") else "new"
 
 
 def _base_price(plan: Plan) -> list[dict[str, Any]]:
@@ -54,11 +87,12 @@ def _base_price(plan: Plan) -> list[dict[str, Any]]:
     interval = plan.base_interval
     return [
         {
+            **dict.fromkeys(_ITEM_KEYS),
             "type": "price",
-            "feature_id": None,
             "price": plan.price_amount,
             "interval": interval.unit.value if interval else None,
             "interval_count": interval.count if interval else None,
+            "display": plan_shapes.display(wording.base_price(plan, settings.CURRENCY)),
         }
     ]
 
@@ -66,6 +100,7 @@ def _base_price(plan: Plan) -> list[dict[str, Any]]:
 def _item(item: PlanItem) -> dict[str, Any]:
     every = item.billed_every or item.reset_every
     return {
+        **dict.fromkeys(_ITEM_KEYS),
         "type": "priced_feature" if item.is_priced else "feature",
         "feature_id": item.feature.slug,
         "feature_type": _feature_type(item.feature),
@@ -78,6 +113,7 @@ def _item(item: PlanItem) -> dict[str, Any]:
         "usage_model": {"prepaid": "prepaid", "usage_based": "pay_per_use"}.get(item.billing_method),
         "billing_units": item.billing_units if item.is_priced else None,
         "entity_feature_id": item.entity_feature.slug if item.entity_feature else None,
+        "display": plan_shapes.display(wording.item(item, settings.CURRENCY)),
     }
 
 
@@ -87,7 +123,7 @@ def _feature_type(feature: Feature) -> str:
     return "continuous_use" if feature.is_allocated else "single_use"
 
 
-def _trial(plan: Plan) -> dict[str, Any] | None:
+def _trial(plan: Plan, is_available: bool) -> dict[str, Any] | None:
     if plan.trial_length is None:
         return None
     return {
@@ -96,5 +132,5 @@ def _trial(plan: Plan) -> dict[str, Any] | None:
         "unique_fingerprint": False,
         "card_required": plan.trial_card_required,
         "on_end": plan.trial_on_end,
-        "trial_available": True,
+        "trial_available": is_available,
     }

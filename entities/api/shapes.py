@@ -15,10 +15,11 @@ from config.api import milliseconds
 from entities.models import Customer, Entity
 from entities.subject import Subject
 from plans.api import shapes as plan_shapes
-from plans.models import Plan
+from plans.models import Feature, Plan
 
 MOST_ENTITIES = 300
 MOST_INVOICES = 500
+EXPANDABLE = ("invoices", "invoice_previews", "entities", "trials_used", "rewards", "referrals", "payment_method")
 
 
 def customer(customer: Customer, *, wall: datetime, expand: Sequence[str] = ()) -> dict[str, Any]:
@@ -80,9 +81,13 @@ def _customer(
             "disable_pooled_balance": customer.disable_pooled_balance,
             "disable_overage_billing": customer.disable_overage_billing,
         },
-        "processors": {"stripe": {"id": customer.processor_id}} if customer.processor_id else {},
+        "processors": {
+            "stripe": {"id": customer.processor_id} if customer.processor_id else None,
+            "vercel": None,
+            "revenuecat": None,
+        },
     }
-    return {**shown, **_expanded(customer, at, expand)}
+    return {**shown, **dict.fromkeys(EXPANDABLE), **_expanded(customer, at, expand)}
 
 
 def _entity(subject: Subject, found: Sources, held: Sequence[Subscription], expand: Sequence[str]) -> dict[str, Any]:
@@ -146,9 +151,17 @@ def _holdings(held: Sequence[Subscription], found: Sources, at: datetime, expand
             _with_plan(billing_shapes.subscription(row, at=at), row, plans) for row in held if not row.is_one_off
         ],
         "purchases": [_with_plan(billing_shapes.purchase(row), row, plans) for row in held if row.is_one_off],
-        "balances": balance_shapes.balances(found),
-        "flags": balance_shapes.flags(found),
+        "balances": _with_features(balance_shapes.balances(found), "balances.feature" in expand),
+        "flags": _with_features(balance_shapes.flags(found), "flags.feature" in expand),
     }
+
+
+def _with_features(shown: dict[str, Any], is_expanded: bool) -> dict[str, Any]:
+    """Balances or flags by feature; expanded, each with its whole feature."""
+    if is_expanded:
+        for row in Feature.objects.with_credit_costs().filter(slug__in=shown):
+            shown[row.slug]["feature"] = plan_shapes.feature(row)
+    return shown
 
 
 def _subscriptions_by(page: Sequence[Customer]) -> dict[int, list[Subscription]]:

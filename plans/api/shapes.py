@@ -23,12 +23,14 @@ _NUMBERS = {"limit", "overage_limit", "threshold", "quantity"}
 
 
 def billing_controls(stored: dict[str, Any], usage: Sequence[Decimal | None] = ()) -> dict[str, Any]:
-    """The controls as stored by `controls.BillingControlsField`; only lists that were ever set are there.
+    """The controls as stored by `controls.BillingControlsField`; a list that was never set is null.
 
     `usage` lines up with the stored `usage_limits` and says what each has counted in its present window.
     """
-    shown = {kind: [_control(kind, entry) for entry in stored[kind]] for kind in _CONTROL_KEYS if kind in stored}
-    for limit, used in zip(shown.get("usage_limits", []), usage, strict=False):
+    shown = {
+        kind: [_control(kind, entry) for entry in stored[kind]] if kind in stored else None for kind in _CONTROL_KEYS
+    }
+    for limit, used in zip(shown["usage_limits"] or (), usage, strict=False):
         limit["usage"] = used
     return shown
 
@@ -143,7 +145,7 @@ def _base_price(row: Plan) -> dict[str, Any] | None:
         "interval": row.price_interval,
         "interval_count": row.price_interval_count,
         "additional_currencies": None,
-        "display": _display(wording.base_price(row, settings.CURRENCY)),
+        "display": display(wording.base_price(row, settings.CURRENCY)),
     }
 
 
@@ -171,7 +173,7 @@ def plan_item(item: ItemTerms) -> dict[str, Any]:
         "price": item_price(item),
         "proration": {"on_increase": item.on_increase, "on_decrease": item.on_decrease} if item.on_increase else None,
         "rollover": _rollover(item),
-        "display": _display(wording.item(item, settings.CURRENCY)),
+        "display": display(wording.item(item, settings.CURRENCY)),
     }
 
 
@@ -223,6 +225,7 @@ def _interval(unit: str, count: int) -> dict[str, Any]:
     return {"interval": unit, "interval_count": count}
 
 
-def _display(texts: tuple[str, str]) -> dict[str, Any]:
+def display(texts: tuple[str, str]) -> dict[str, Any]:
+    """What a pricing page says of a price or an item."""
     primary, secondary = texts
     return {"primary_text": primary, "secondary_text": secondary or None}
