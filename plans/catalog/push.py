@@ -213,7 +213,11 @@ def _plans_to_go(wishes: Wishes, catalogue: Catalogue, in_use: InUse) -> list[Ch
         changes.append(
             Change("deleted", slug, before=before, has_customers=is_held, customers=customers, will_archive=is_held)
         )
-    return changes
+    # What is only archived, or not spoken of, still offers its licences.
+    gone = {change.slug for change in changes if not change.will_archive} | {wish.slug for wish in wishes.plans}
+    staying = (PlanSpec.of(row) for row in catalogue.versions() if row.slug not in gone)
+    offered = {one.plan for spec in staying for one in spec.licenses}
+    return [replace(change, will_archive=change.will_archive or change.slug in offered) for change in changes]
 
 
 def _features_to_go(

@@ -565,3 +565,16 @@ def test_a_plan_that_is_offered_stays_and_stays_fit(shop: Shop) -> None:
     renamed = shop.api.post("plans.update", plan_id="seat", new_plan_id="chair")
     assert renamed["id"] == "chair"
     assert shop.api.post("plans.get", plan_id="team")["licenses"][0]["license_plan_id"] == "chair"
+
+
+def test_a_push_without_them_archives_a_held_plan_together_with_the_licence_that_it_offers(shop: Shop) -> None:
+    shop.attach("team")
+    wanted = {"features": [], "plans": [], "skip_deletions": False}
+    preview = shop.api.post("catalog.preview_update", **wanted)
+    will_archive = {change["plan_id"]: change["will_archive"] for change in preview["plan_changes"]}
+    assert will_archive == {"business": False, "seat": True, "team": True}
+    shop.api.post("catalog.update", **wanted)
+    plans = shop.api.post("plans.list", include_archived=True)["list"]
+    assert {plan["id"]: plan["archived"] for plan in plans} == {"seat": True, "team": True}
+    assign(shop, "alice")
+    assert shop.left("messages", "alice") == 50
