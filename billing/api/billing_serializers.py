@@ -389,7 +389,7 @@ def _customize(given: dict[str, Any]) -> Customize:
     trial = customize["free_trial"] if "free_trial" in customize else given.get("free_trial", msgspec.UNSET)
     price = customize.get("price", msgspec.UNSET)
     return Customize(
-        price=price if price is msgspec.UNSET or price is None else BasePrice(**price),
+        price=price if price is msgspec.UNSET or price is None else _base_price(price),
         items=customize.get("items"),
         add_items=customize.get("add_items", []),
         remove_items=customize.get("remove_items", []),
@@ -403,6 +403,10 @@ def _customize(given: dict[str, Any]) -> Customize:
         free_trial=trial if trial is msgspec.UNSET or trial is None else _trial(trial),
         billing_controls=customize.get("billing_controls"),
     )
+
+
+def _base_price(given: dict[str, Any]) -> BasePrice:
+    return BasePrice(amount=given["amount"], interval=given["interval"], interval_count=given.get("interval_count", 1))
 
 
 def _trial(given: dict[str, Any]) -> Trial:

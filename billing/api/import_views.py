@@ -1,6 +1,6 @@
 """billing.import: customers who pay at Stripe already."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from django.http import HttpRequest
@@ -41,7 +41,7 @@ class _Plan(msgspec.Struct, frozen=True):
     version: int | None = None
     status: str = "active"
     started_at: Any = None
-    quantity: int = 1
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     feature_quantities: list[_Quantity] = []
     balances: list[_Balance] = []
 

@@ -214,7 +214,7 @@ def _lines(found: Situation, outcome: Outcome) -> list[Line]:
         )
     ]
     charges = _charges(found)
-    if resets_cycle and found.joined is not None:
+    if resets_cycle and found.joined is not None and new.subscription.is_paid:
         _move_siblings(found, outcome, credits_, charges)
     return [*lines, *credits_, *charges]
 

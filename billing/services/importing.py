@@ -16,7 +16,6 @@ from django.db import transaction
 from billing.models import Balance, Subscription
 from billing.outcomes import Outcome, Start
 from billing.processors import registry
-from billing.processors.failures import ProcessorMisconfigured
 from billing.processors.protocol import ProcessorSubscription
 from billing.proration import Holding
 from billing.services import applying, customers, drafts, ledger, queue, recovery, situation
@@ -102,7 +101,7 @@ def take_over(
 def _read(plan: ImportedPlan, processor_id: str) -> ProcessorSubscription:
     processor = registry.stripe()
     if processor is None:
-        raise ProcessorMisconfigured("Set STRIPE_SECRET_KEY to import subscriptions from Stripe.")
+        raise InvalidRequest("link.subscription_id: set STRIPE_SECRET_KEY to import subscriptions from Stripe.")
     found = processor.subscription(plan.subscription_id)
     if found is None or found.status == "canceled":
         raise InvalidRequest(f"link.subscription_id: {plan.subscription_id} is not live at Stripe. Leave it out.")
