@@ -48,6 +48,6 @@ DROP FUNCTION billing_balance_unexplained(), billing_balance_opened();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0008_sandbox_credit")]
+    dependencies = [("billing", "0009_approvals")]
 
     operations = [migrations.RunSQL(GUARD, UNDO)]
