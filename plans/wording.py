@@ -71,6 +71,17 @@ def item(terms: ItemTerms, currency: str) -> tuple[str, str]:
     return rate, every(terms.price_interval, terms.price_interval_count)
 
 
+def sentence(terms: ItemTerms, currency: str) -> str:
+    """An item whole, as staff say it: `50 Summaries per seat, every month, then $1 per Summary`."""
+    text, then = item(terms, currency)
+    if terms.entity_feature is not None:
+        one = terms.entity_feature.display_singular
+        text += f" per {one}" if one else f" for each of its {terms.entity_feature}"
+    if terms.reset_interval:
+        text += f", {every(terms.reset_interval, terms.reset_interval_count).replace('per ', 'every ')}"
+    return f"{text}, {then}" if then else text
+
+
 def _rate(terms: ItemTerms, currency: str) -> str:
     units = terms.billing_units
     per = name(terms.feature, units) if units == 1 else f"{number(units)} {name(terms.feature, units)}"

@@ -78,7 +78,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
             "title": str(row),
             "row": row,
             "customer": row.customer,
-            "terms": [_sentence(item) for item in items],
+            "terms": [wording.sentence(item, settings.CURRENCY) for item in items],
             "bars": bars(balances.order_by("feature__name", "pk")),
             "lines": lines.order_by("-invoice_id", "position")[:30],
             "buttons": [] if is_over else base.buttons(request.user, row.customer, slug, subscription=row),
@@ -89,11 +89,3 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         """With names."""
         rows: QuerySet[Subscription] = super().get_queryset(request).select_related("plan", "customer", "entity")
         return rows
-
-
-def _sentence(item: Any) -> str:
-    first, then = wording.item(item, settings.CURRENCY)
-    text = f"{first} for each of its {item.entity_feature}" if item.entity_feature else first
-    if item.reset_interval:
-        text += f", {wording.every(item.reset_interval, item.reset_interval_count)}"
-    return f"{text}, {then}" if then else text

@@ -54,6 +54,8 @@ def tell(entry: LedgerEntry, who: str) -> str:
         return f"{who} used {quantity(entry.usage)} {feature}"
     if kind == LedgerEntry.Kind.GRANT and plain and not entry.usage:
         return f"{who} was granted {quantity(entry.granted)} {feature}" if entry.granted else f"{who} got {feature}"
+    if kind == LedgerEntry.Kind.SEAT and entry.reason:
+        return entry.reason
     if kind == LedgerEntry.Kind.RESET:
         return f"{feature} of {who} was reset"
     return f"{feature} of {who}: {entry.get_kind_display().lower()}, {describe(entry)}"
@@ -66,7 +68,8 @@ def _entries(row: Customer | Entity) -> Iterable[Happening]:
     for entry in entries.order_by("-pk")[:MOST]:
         who = str(entry.balance.entity or entry.balance.customer)
         url = reverse("admin:billing_balance_change", args=[entry.balance_id])
-        yield Happening(entry.at, tell(entry, who), entry.reason, entry.actor, url)
+        text = tell(entry, who)
+        yield Happening(entry.at, text, "" if text == entry.reason else entry.reason, entry.actor, url)
 
 
 def _operations(row: Customer | Entity) -> Iterable[Happening]:

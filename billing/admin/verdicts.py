@@ -47,7 +47,9 @@ def of(subject: Subject, feature: Feature, *, wall: datetime, required: Decimal 
     at = found.scope.at
     rows = [_source(row, at) for row in found.rows]
     due = [row for row in rows if row.due_at is not None]
-    return Verdict(str(feature), verdict.allowed, _why(subject, feature, verdict, found.rows, bool(due)), rows)
+    return Verdict(
+        str(feature), verdict.allowed, _why(subject, feature, verdict, found.rows, bool(due), required), rows
+    )
 
 
 def _source(row: BalanceRow, at: datetime) -> Source:
@@ -59,7 +61,14 @@ def _source(row: BalanceRow, at: datetime) -> Source:
     return Source(row.id, text, left, row.next_reset_at if is_due else None)
 
 
-def _why(subject: Subject, feature: Feature, verdict: balances.Verdict, rows: list[BalanceRow], is_due: bool) -> str:
+def _why(
+    subject: Subject,
+    feature: Feature,
+    verdict: balances.Verdict,
+    rows: list[BalanceRow],
+    is_due: bool,
+    required: Decimal,
+) -> str:
     if is_due and not verdict.allowed:
         return "Its refill is due and happens with the next check or track: then it is allowed again."
     if not rows:
@@ -74,6 +83,8 @@ def _why(subject: Subject, feature: Feature, verdict: balances.Verdict, rows: li
         return f"{quantity(left)} left.{extra}"
     nexts = [row.next_reset_at for row in rows if row.next_reset_at is not None]
     refill = f" It refills on {zones.told(min(nexts))}." if nexts else " It does not refill by itself."
+    if 0 < left < required:
+        return f"Only {quantity(left)} left, {quantity(required)} were asked for.{refill}"
     if left > 0:
         return f"{quantity(left)} left, and a limit stops it. See the billing controls of customer, plan and entity."
     return f"All {quantity(sum((row.granted for row in rows), Decimal(0)))} are used.{refill}"

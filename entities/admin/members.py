@@ -1,6 +1,7 @@
 """Entities: the list, and the page of one seat, user, workspace or project."""
 
 from datetime import UTC, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.contrib import admin
@@ -76,7 +77,7 @@ def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:
     held = Subscription.objects.filter(entity=entity).select_related("plan", "customer", "entity")
     rows = list(held.current_or_scheduled().order_by("is_add_on", "pk"))
     features = {row.feature_id: row.feature for row in [*live, *shared] if not row.feature.is_allocated}
-    subject = Subject(customer, entity)
+    subject, need = Subject(customer, entity), _needed(request.GET.get("need", ""))
     shown = list(features.values())[:MOST_VERDICTS] if entity.deleted_at is None else []
     return {
         "entity": entity,
@@ -89,12 +90,22 @@ def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:
             for row in live
         ],
         "pools": bars(shared),
-        "verdicts": [verdicts.of(subject, feature, wall=wall) for feature in shown],
+        "need": need,
+        "verdicts": [verdicts.of(subject, feature, wall=wall, required=need) for feature in shown],
         "ended": mine.exclude(ended_at=None).order_by("-ended_at")[:5],
         "charts": _charts(entity, at, shown),
         "bills": _next_invoices(entity, rows),
         "timeline": timeline.of(entity),
     }
+
+
+def _needed(text: str) -> Decimal:
+    """How many `check` is asked about; 1 for what is no sensible number."""
+    try:
+        need = Decimal(text.replace(",", "")[:20])
+    except InvalidOperation:
+        return Decimal(1)
+    return need if need.is_finite() and 0 <= need < 10**12 else Decimal(1)
 
 
 def _is_over(row: Balance, at: Any) -> bool:

@@ -92,15 +92,8 @@ def save(plan: Plan, items: Any) -> Plan:
 
 
 def sentences(plan: Plan) -> list[str]:
-    """The items as a customer would read them: `50 Meeting Summaries per Seats, every month`."""
-    found = []
-    for item in plan.items.all():
-        first, then = wording.item(item, settings.CURRENCY)
-        text = f"{first} for each of its {item.entity_feature}" if item.entity_feature else first
-        if item.reset_interval:
-            text += f", {wording.every(item.reset_interval, item.reset_interval_count)}"
-        found.append(f"{text}, {then}" if then else text)
-    return found
+    """The items as a customer would read them: `50 Meeting Summaries per seat, every month`."""
+    return [wording.sentence(item, settings.CURRENCY) for item in plan.items.all()]
 
 
 def price(plan: Plan) -> str:

@@ -81,7 +81,7 @@ def test_a_plan_is_made_with_its_items_in_one_go(staff: Staff) -> None:
     granted = [(item.feature, item.included) for item in made.items.all()]
     assert granted == [(seats, Decimal(1)), (summaries, Decimal(50))]
     page = staff.get(reverse("admin:plans_plan_change", args=[made.pk]))
-    assert "50 Meeting Summaries for each of its Seats, per month" in page
+    assert "50 Meeting Summaries for each of its Seats, every month" in page
     assert "$30 per month" in page
     assert 'value="50"' in page
 

@@ -29,6 +29,10 @@ function plusMonths(at, months) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
+  // The theme's pages have no main landmark of their own.
+  const main = document.getElementById("main") ?? document.getElementById("page") ?? document.body.firstElementChild;
+  if (!document.querySelector("main, [role=main]")) main?.setAttribute("role", "main");
+
   for (const input of document.querySelectorAll("input[data-presets]")) {
     const row = document.createElement("div");
     row.className = "sl-row sl-gap";
