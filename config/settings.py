@@ -215,6 +215,8 @@ UNFOLD = {
     "SITE_VIEWS": [
         ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.approving.Propose"),
         ("approve/<int:pk>/", "decide", "billing.admin.actions.approving.Decide"),
+        ("import/", "import", "billing.admin.importing.Import"),
+        ("import/<int:pk>/", "import-progress", "billing.admin.importing.Progress"),
         ("find/", "find", "billing.admin.search.Find"),
         ("usage/", "usage", "billing.admin.explorer.Explore"),
     ],

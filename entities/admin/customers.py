@@ -29,7 +29,7 @@ from entities.models import Customer, Entity
 
 # A customer with more paid plans has its invoices previewed on its entities' pages.
 MOST_PREVIEWED = 40
-ACTIONS = ("add-seat", "add-seats", "attach-plan", "grant", "set-limit", "set-card", "turn-clock")
+ACTIONS = ("add-seat", "add-seats", "remove-seats", "attach-plan", "grant", "set-limit", "set-card", "turn-clock")
 
 
 @admin.register(Customer)

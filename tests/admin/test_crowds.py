@@ -32,6 +32,16 @@ def test_many_seats_are_added_from_a_list(staff: Staff) -> None:
     assert set(names) == {"Alice", "Bob", "Carol", "Dave, the second"}
 
 
+def test_many_seats_are_removed_from_a_list(staff: Staff) -> None:
+    acme = stories.team()
+    url = link("remove-seats", acme)
+    seen = staff.act(url, lines="bob\nnobody")
+    assert "1 are removed from Acme" in seen.text
+    assert "name nobody who is there" in seen.text
+    assert [row.external_id for row in Entity.objects.live().filter(customer=acme)] == ["alice"]
+    assert "None of them is there" in staff.post(url, status=409, lines="bob")
+
+
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [

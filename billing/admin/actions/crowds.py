@@ -1,4 +1,4 @@
-"""Many seats at once, from lines as a spreadsheet writes them, each checked before anything happens."""
+"""Many seats at once, added or removed from lines as a spreadsheet writes them, each looked at before."""
 
 import csv
 from typing import Any
@@ -18,26 +18,19 @@ from entities.models import Entity
 from plans.models import Feature
 
 MOST = 200
-MOST_SHOWN = 50
 
 
-class CrowdForm(forms.Form):
+class LinesForm(forms.Form):
     """Lines of `id, name`."""
 
-    feature = forms.ModelChoiceField(
-        Feature.objects.none(), label="What is added", empty_label=None, widget=UnfoldAdminSelectWidget
-    )
     lines = forms.CharField(
         max_length=60_000,
         label="One a line: id, name",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 10, "placeholder": "user_alice, Alice"}),
-        help_text=f"At most {MOST} lines; a CSV file can be pasted here. The name may be left out.",
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 10, "placeholder": "user_alice, Alice", "data-file": ".csv,text/csv"}
+        ),
+        help_text=f"At most {MOST} lines; a CSV file can be pasted or chosen. The name may be left out.",
     )
-
-    def __init__(self, *args: Any, customer_pk: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choice: Any = self.fields["feature"]
-        choice.queryset = countable(customer_pk)
 
     def clean_lines(self) -> list[tuple[str, str]]:
         """Ids with names; the first problem is told with its line."""
@@ -57,6 +50,20 @@ class CrowdForm(forms.Form):
         if len(found) > MOST:
             raise forms.ValidationError(f"These are {len(found)} lines. Do at most {MOST} at once.")
         return list(found.items())
+
+
+class CrowdForm(LinesForm):
+    """The same, and what they are."""
+
+    feature = forms.ModelChoiceField(
+        Feature.objects.none(), label="What is added", empty_label=None, widget=UnfoldAdminSelectWidget
+    )
+    field_order = ("feature", "lines")
+
+    def __init__(self, *args: Any, customer_pk: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["feature"]
+        choice.queryset = countable(customer_pk)
 
 
 @register
@@ -92,11 +99,9 @@ class AddCrowd(Action):
                 f"Each is billed as the plan says, the first with {money(first.total, first.currency)}. "
                 "If a payment fails, those before it stay."
             )
-        for entity_id, name in values["lines"][:MOST_SHOWN]:
+        for entity_id, name in values["lines"]:
             state = "is there already" if entity_id in there else "added"
             shown.movements.append(Movement(f"{entity_id} {name}".strip(), "–", state))
-        if len(values["lines"]) > MOST_SHOWN:
-            shown.sentences.append(f"The first {MOST_SHOWN} lines are listed below.")
         return shown
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
@@ -128,3 +133,59 @@ class AddCrowd(Action):
         ids = [entity_id for entity_id, _ in values["lines"]]
         live = Entity.objects.live().filter(customer=self.target.customer, external_id__in=ids)
         return set(live.values_list("external_id", flat=True))
+
+
+@register
+class RemoveCrowd(Action):
+    """Seats from a list that leave; those that are not there are left alone."""
+
+    slug = "remove-seats"
+    title = "Remove many"
+    verb = "Remove them"
+    permission = "can_remove_seat"
+    form_class = LinesForm
+    is_dangerous = True
+
+    def preview(self, values: dict[str, Any]) -> Preview:
+        """What becomes of every line; each is credited like one that leaves alone."""
+        there = self._there(values)
+        if not there:
+            raise InvalidRequest("None of them is there. Look at the ids on the customer's page.")
+        missing = len(values["lines"]) - len(there)
+        shown = Preview(
+            sentences=[f"{len(there)} are removed from {self.target.customer}; their history stays."],
+            undo="Add them again with the same ids. They start fresh: what they had left does not come back.",
+        )
+        if missing:
+            shown.warnings.append(f"{missing} of the lines name nobody who is there. Nothing happens to those.")
+        first = seats.preview_delete(entity=next(iter(there.values())), at=self.target.at)
+        if first.lines:
+            shown.bills = [outcomes.bill("Credited for the first", first.lines, first.currency)]
+        shown.movements = [
+            Movement(
+                f"{entity_id} {name}".strip(), "there" if entity_id in there else "–", self._after(entity_id, there)
+            )
+            for entity_id, name in values["lines"]
+        ]
+        return shown
+
+    def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
+        """Delete them in the order of the lines; stops at the first that fails and says how far it came."""
+        done = 0
+        for entity_id, entity in self._there(values).items():
+            try:
+                seats.delete_entity(entity=entity, at=self.target.at, actor=actor)
+            except DomainError as refusal:
+                raise InvalidRequest(
+                    f"{done} were removed, then {entity_id} was refused: {refusal.message}"
+                ) from refusal
+            done += 1
+        return f"{done} were removed."
+
+    def _there(self, values: dict[str, Any]) -> dict[str, Entity]:
+        ids = [entity_id for entity_id, _ in values["lines"]]
+        rows = Entity.objects.live().select_related("customer", "feature").filter(customer=self.target.customer)
+        return {row.external_id: row for row in rows.filter(external_id__in=ids).order_by("pk")}
+
+    def _after(self, entity_id: str, there: dict[str, Entity]) -> str:
+        return "removed" if entity_id in there else "not there"

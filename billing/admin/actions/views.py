@@ -67,10 +67,10 @@ class GuardedReasonForm(ReasonForm):
         return password
 
 
-def reason_form(request: HttpRequest, action: Action, data: Any = None) -> ReasonForm:
+def reason_form(request: HttpRequest, data: Any = None, *, is_dangerous: bool) -> ReasonForm:
     """Asks for the reason; where it is dangerous and the login is old, for the password too."""
     user = request.user
-    if not action.is_dangerous or not isinstance(user, User) or is_fresh(request, user):
+    if not is_dangerous or not isinstance(user, User) or is_fresh(request, user):
         return ReasonForm(data)
     return GuardedReasonForm(data, user=user)
 
@@ -109,7 +109,7 @@ class Act(View):
 
     def reasoned(self, request: HttpRequest, action: Action, form: forms.Form) -> HttpResponse:
         """Confirmed: with a reason, and the password where it is asked for, it is done."""
-        reason = reason_form(request, action, request.POST)
+        reason = reason_form(request, request.POST, is_dangerous=action.is_dangerous)
         if not reason.is_valid():
             return self.previewed(request, action, form, values=form.cleaned_data, reason=reason)
         if isinstance(reason, GuardedReasonForm):
@@ -189,7 +189,7 @@ class Act(View):
             "form": form,
             "preview": preview,
             "fingerprint": preview.fingerprint() if preview else "",
-            "reason": reason or reason_form(request, action),
+            "reason": reason or reason_form(request, is_dangerous=action.is_dangerous),
             "refusal": refusal,
             **self.beside(request),
         }

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 
-from billing.services import holds, resets, rounds
+from billing.services import csv_imports, holds, resets, rounds
 from config import clock
 from config.access import idempotency
 from config.actor import Actor
@@ -44,6 +44,7 @@ class Command(BaseCommand):
         # What no plan has to be renewed for: grants that refill by themselves, locks that nobody settled.
         self._sweep("balances reset", lambda: resets.sweep(at=at, actor=RUN_DUE, limit=5000))
         self._sweep("locks expired", lambda: holds.expire_due(at=at, wall=at, actor=RUN_DUE, only=ON_WALL))
+        self.stdout.write(f"{csv_imports.resume()} imports gone on with.")
         self.stdout.write(f"{idempotency.prune(at=now)} remembered answers forgotten.")
         if run.failed:
             raise CommandError(f"{len(run.failed)} customers could not be brought up to date. Run it again.")

@@ -51,3 +51,20 @@ document.addEventListener("DOMContentLoaded", () => {
     input.after(row);
   }
 });
+
+// A file is read here and put into the text, so that it can be looked over and mended before anything is sent.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const text of document.querySelectorAll("textarea[data-file]")) {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    label.className = "sl-button sl-small sl-gap";
+    label.textContent = "From a file … ";
+    input.type = "file";
+    input.accept = text.dataset.file;
+    input.addEventListener("change", async () => {
+      if (input.files.length) text.value = await input.files[0].text();
+    });
+    label.append(input);
+    text.after(label);
+  }
+});

@@ -1,0 +1,142 @@
+"""Files brought in: every row looked at before, each exactly once, whoever dies in between."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from billing.admin import importing
+from billing.models import Balance, CsvImport, LedgerEntry, UsageEvent
+from billing.services import balances, csv_imports, csv_rows
+from config import clock
+from config.errors import InvalidInput
+from entities.models import Customer, Entity
+from tests.admin import stories
+from tests.admin.stories import Staff
+
+URL = "admin:import"
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: Any) -> None:
+    """In the request instead of beside it: a thread would not see the test's transaction."""
+    monkeypatch.setattr(importing, "start", csv_imports.work)
+
+
+def bring(staff: Staff, kind: str, content: str) -> CsvImport:
+    assert "What will happen" in staff.post(reverse(URL), kind=kind, content=content)
+    staff.post(reverse(URL), status=302, kind=kind, content=content, confirm="1", reason="Moving over")
+    return CsvImport.objects.latest("pk")
+
+
+def test_customers_and_their_seats_are_brought_in_once(staff: Staff) -> None:
+    stories.team()
+    bring(staff, "customers", "customer_id,name,email\nacme,Other,\nhooli,Hooli,pay@hooli.example\n")
+    hooli = Customer.objects.get(external_id="hooli")
+    assert (hooli.name, hooli.email, Customer.objects.get(external_id="acme").name) == (
+        "Hooli",
+        "pay@hooli.example",
+        "Acme",
+    )
+    seats = "customer_id,entity_id,feature_id,name\nacme,alice,seats,A\nacme,carol,seats,Carol\nnone,x,seats,X\n"
+    page = staff.post(reverse(URL), kind="entities", content=seats)
+    assert "there is no customer none" in page
+    assert "1 can't" in page
+    job = bring(staff, "entities", seats)
+    assert (job.done, job.skipped, job.failed) == (3, 1, 1)
+    assert job.problems == [{"line": 4, "why": "Customer none not found. Create it with customers.get_or_create."}]
+    assert Entity.objects.get(external_id="carol").name == "Carol"
+    shown = staff.get(reverse("admin:import-progress", args=[job.pk]))
+    assert "3 of 3 rows, done" in shown
+    assert "1 came in, 1 were there already, 1 were left out" in shown
+
+
+def test_usage_and_grants_are_brought_in(staff: Staff) -> None:
+    stories.team()
+    bring(staff, "usage", "customer_id,entity_id,feature_id,value\nacme,bob,summaries,7\nacme,bob,summaries,0.5\n")
+    bob = Entity.objects.get(external_id="bob")
+    assert Balance.objects.get(entity=bob).usage == 7.5
+    assert UsageEvent.objects.latest("pk").actor == "staff:anna"
+    bring(
+        staff, "grants", "customer_id,entity_id,feature_id,amount,expires_at\nacme,bob,summaries,20,2026-12-04T18:00Z\n"
+    )
+    granted = Balance.objects.get(entity=bob, item=None)
+    assert granted.granted == 20
+    assert f"{granted.expires_at:%d %H:%M}" == "04 18:00"
+    assert LedgerEntry.objects.get(balance=granted).reason == "Moving over"
+
+
+def test_who_dies_in_between_leaves_every_row_counted_once(staff: Staff, monkeypatch: Any) -> None:
+    stories.team()
+    content = "customer_id,entity_id,feature_id,value\n" + "acme,bob,summaries,1\n" * 5
+    monkeypatch.setattr(importing, "start", lambda job: None)
+    job = bring(staff, "usage", content)
+    track, calls = balances.track, iter(range(9))
+
+    def dies(*args: Any, **kwargs: Any) -> Any:
+        track(*args, **kwargs)
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(balances, "track", dies)
+    with pytest.raises(KeyboardInterrupt):
+        csv_imports.work(job)
+    monkeypatch.setattr(balances, "track", track)
+    assert UsageEvent.objects.filter(entity__external_id="bob").count() == 2
+    assert csv_imports.resume() == 0  # still leased to the one that died
+    with clock.frozen(clock.now() + timedelta(minutes=3)):
+        assert csv_imports.resume() == 1
+        assert csv_imports.resume() == 0
+    job.refresh_from_db()
+    assert (job.done, job.failed, job.finished_at is None) == (5, 0, False)
+    assert UsageEvent.objects.filter(entity__external_id="bob").count() == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "problem"),
+    [
+        ("customers", "name\nAcme", "customer_id is missing"),
+        ("customers", "customer_id,colour\na,red", "The column colour is unknown"),
+        ("customers", "customer_id\na,b", "Line 2 has more cells"),
+        ("customers", "customer_id\n\n", "no rows"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_with_its_line(
+    staff: Staff, kind: str, content: str, problem: str
+) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        csv_rows.read(kind, content)
+    assert problem in staff.post(reverse(URL), status=409, kind=kind, content=content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells", "problem"),
+    [
+        ("usage", "acme,bob,summaries,many", "value is no number"),
+        ("usage", "acme,bob,summaries,-1", "more than 0"),
+        ("usage", "acme,bob,summaries,NaN", "more than 0"),
+        ("usage", "acme,nobody,summaries,1", "there is no entity nobody"),
+        ("usage", "acme,bob,nothing,1", "there is no feature nothing"),
+        ("usage", "acme,,seats,1", "standing count"),
+        ("grants", "acme,bob,summaries,101", "more than one person may grant"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_left_out_and_told(
+    staff: Staff, settings: Any, kind: str, cells: str, problem: str
+) -> None:
+    settings.APPROVAL_ABOVE_UNITS = 100
+    stories.team()
+    column = "amount" if kind == "grants" else "value"
+    content = f"customer_id,entity_id,feature_id,{column}\n{cells}\nacme,bob,summaries,1\n"
+    if "standing" not in problem:
+        assert problem in staff.post(reverse(URL), kind=kind, content=content)
+    job = bring(staff, kind, content)
+    assert (job.done, job.failed) == (2, 1)
+
+
+@pytest.mark.parametrize(("group", "status"), [("Read only", 403), ("Support", 403), ("Billing", 200)])
+def test_only_billing_imports(member: Any, group: str, status: int) -> None:
+    staff = member(group)
+    staff.get(reverse(URL), status=status)
+    staff.post(reverse(URL), status=status, kind="customers", content="customer_id\na")
