@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0009_approvals'),
+        ('billing', '0010_balance_explained'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
