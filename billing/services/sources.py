@@ -174,7 +174,12 @@ def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetim
     With `only_first` at most FIRST_SLICES of a customer's slices, those that pay first.
     """
     parameters = {"customer_id": customer_id, "entity_id": entity_id, "wall": wall, "features": [feature]}
-    return _found(_LOCK_FIRST if only_first and not entity_id else _LOCK[bool(entity_id)], parameters)
+    statement = _LOCK_FIRST if only_first and not entity_id else _LOCK[bool(entity_id)]
+    while True:
+        found = prepared.rows(statement, parameters)
+        # A plan that was changed meanwhile: what it gave is locked next, and no unit lost between the two.
+        if not found or not found[0][-1]:
+            return _checked([row[:-1] for row in found], parameters)
 
 
 def lock_all(*, customer_id: str, entity_id: str | None, features: list[str], wall: datetime) -> None:
@@ -184,7 +189,11 @@ def lock_all(*, customer_id: str, entity_id: str | None, features: list[str], wa
 
 
 def _found(statement: str, parameters: dict[str, Any]) -> Sources:
-    found = prepared.rows(statement, parameters)
+    return _checked(prepared.rows(statement, parameters), parameters)
+
+
+def _checked(found: list[tuple[Any, ...]], parameters: dict[str, Any]) -> Sources:
+    """The rows as sources; raises for what was asked for and is not there."""
     if not found:
         raise _missing(parameters["customer_id"], parameters["entity_id"])
     # An empty id is an id too, and not found.

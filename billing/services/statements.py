@@ -182,7 +182,8 @@ def _every_balance(*, for_entity: bool, subject: str) -> str:
 def lock(*, for_entity: bool, first: int = 0) -> str:
     """As `read_one`, of several `features`, with single balances that stay locked until the transaction ends.
 
-    They are locked in id order, so two tracks never wait for each other in a circle. A customer-level track never
+    They are locked in id order, so two tracks never wait for each other in a circle. The last column says whether some
+    of them ended while they were waited for: what took their place is yet to be locked. A customer-level track never
     touches what an entity owns, so it does not wait for it either; with `first` it locks no more than that many slices,
     those of the oldest entities that have something left (or may have, once what is due was done).
     """
@@ -198,17 +199,21 @@ def lock(*, for_entity: bool, first: int = 0) -> str:
             f"WHERE b.customer_id = c.id AND b.level = 'slice' AND b.feature_id = f.id AND {_LIVE}"
         )
     return compact(f"""
-WITH locked AS (
-  SELECT * FROM billing_balance b WHERE b.id = ANY(ARRAY(
+WITH wanted AS MATERIALIZED (
+  SELECT ARRAY(
     SELECT b.id {subject} {pays} JOIN LATERAL (
       SELECT b.id FROM billing_balance b
       WHERE b.customer_id = c.id AND b.level = 'pool' AND b.feature_id = f.id AND {_LIVE}
       UNION ALL
       ({others})
     ) b ON true {_IS_SUBJECT}
-  )) AND b.ended_at IS NULL ORDER BY b.id FOR NO KEY UPDATE
+  ) AS ids
+), locked AS (
+  SELECT * FROM billing_balance b
+  WHERE b.id = ANY((SELECT ids FROM wanted)::bigint[]) AND b.ended_at IS NULL ORDER BY b.id FOR NO KEY UPDATE
 )
-SELECT {scope}, {_FEATURE}, {BALANCE} {subject} {pays}
+SELECT {scope}, {_FEATURE}, {BALANCE},
+  (SELECT cardinality(ids) FROM wanted) <> (SELECT count(*) FROM locked) AS some_ended {subject} {pays}
 LEFT JOIN locked b ON b.feature_id = f.id {_IS_SUBJECT}""")
 
 

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 
 from billing.models import Balance, LedgerEntry, UsageEvent
-from billing.services import audit
+from billing.services import audit, provisioning
 from config import clock
 from config.access import keys
 from tests.builders import Account, item, limit, ms
@@ -103,6 +103,35 @@ def test_entities_and_their_customer_drain_shares_and_pool_to_the_last_unit(acme
     assert {status for answer in answers for status, _ in answer} == {200}
     given = sum(part["value"] for answer in answers for _, body in answer for part in body["deductions"])
     assert (given, acme.numbers()) == (80, (80, 0, 80))
+    assert_the_books_are_right()
+
+
+@pytest.mark.parametrize("by", ["", "alice"])
+def test_a_track_that_waits_for_a_plan_change_lands_on_the_new_plan(
+    acme: Account, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for plan_id, included in (("small", 10), ("large", 50)):
+        acme.plan(plan_id, item("messages", included), item("messages", 5, per="seats"), group="main")
+    acme.join("alice")
+    acme.attach("small")
+    is_stopped, goes_on, start = threading.Event(), threading.Event(), provisioning.start
+
+    def slow_start(**terms: Any) -> Any:
+        is_stopped.set()
+        goes_on.wait(timeout=10)
+        return start(**terms)
+
+    def late_track() -> tuple[int, Any]:
+        is_stopped.wait(timeout=10)
+        threading.Timer(0.3, goes_on.set).start()
+        return track(acme, 12, by)()
+
+    monkeypatch.setattr(provisioning, "start", slow_start)
+    change = sent(acme, "billing.attach", {"customer_id": "acme", "plan_id": "large"})
+    answers = at_once(change, late_track)
+    assert [status for status, _ in answers] == [200, 200]
+    assert [part["plan_id"] for part in answers[1][1]["deductions"]] == ["large"] * (2 if by else 1)
+    assert acme.numbers() == (55, 43, 12)
     assert_the_books_are_right()
 
 
