@@ -129,6 +129,8 @@ def update(
         if target is not None:
             _move_usage(balances, target, subject=subject, at=at, actor=actor, reason=reason)
         _set_dates(balances, setting)
+        if setting.next_reset_at is not None and setting.next_reset_at <= at:
+            resets.reset_now(balances, at=at, actor=actor)
 
 
 def delete(
@@ -353,15 +355,14 @@ def _set_included(balances: Sequence[Balance], included: Decimal, *, at: datetim
 
 
 def _set_dates(balances: Sequence[Balance], setting: Setting) -> None:
-    if setting.next_reset_at is not None:
-        if any(balance.reset_every is None for balance in balances):
-            raise InvalidRequest("A balance that never resets has no next_reset_at. Name one that does with interval.")
-        pks = [balance.pk for balance in balances]
-        Balance.objects.filter(pk__in=pks).update(
-            next_reset_at=setting.next_reset_at, reset_anchor=setting.next_reset_at
-        )
-    if setting.expires_at is not None:
-        Balance.objects.filter(pk__in=[balance.pk for balance in balances]).update(expires_at=setting.expires_at)
+    if setting.next_reset_at is not None and any(balance.reset_every is None for balance in balances):
+        raise InvalidRequest("A balance that never resets has no next_reset_at. Name one that does with interval.")
+    for balance in balances:
+        if setting.next_reset_at is not None:
+            balance.next_reset_at = balance.reset_anchor = setting.next_reset_at
+        if setting.expires_at is not None:
+            balance.expires_at = setting.expires_at
+    Balance.objects.bulk_update(balances, ["next_reset_at", "reset_anchor", "expires_at"], batch_size=1000)
 
 
 def _carry_usage(

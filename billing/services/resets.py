@@ -69,6 +69,12 @@ def reset_customers(moments: Mapping[int, datetime], *, actor: Actor) -> None:
             pass
 
 
+def reset_now(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
+    """Refill these locked balances because somebody asks for it: on the grid of their anchor, but for no boundary, so
+    that it can be asked for again."""
+    _reset(balances, at=at, actor=actor, is_due=False)
+
+
 def _reset_first(rows: QuerySet[Balance], *, at: datetime, actor: Actor, limit: int) -> int:
     with transaction.atomic():
         due = list(rows.order_by("pk")[:limit])
@@ -110,7 +116,7 @@ def _is_over(balance: Balance) -> bool:
     )
 
 
-def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
+def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor, is_due: bool = True) -> None:
     changes: list[ledger.Change] = []
     overages: list[Overage] = []
     rolled: list[Balance] = []
@@ -132,10 +138,9 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
             changes.extend(trimmed)
             gone.extend(trimmed_away)
         if outcome.overage and balance.allows_overage and balance.item_id is not None:
+            until = outcome.boundary_at if is_due else at
             overages.append(
-                Overage(
-                    item_id=balance.item_id, balance=balance, boundary_at=outcome.boundary_at, quantity=outcome.overage
-                )
+                Overage(item_id=balance.item_id, balance=balance, boundary_at=until, quantity=outcome.overage)
             )
         changes.append(
             ledger.Change(
@@ -145,7 +150,7 @@ def _reset(balances: Sequence[Balance], *, at: datetime, actor: Actor) -> None:
                 usage=-balance.usage,
                 held=-balance.held,
                 expired=-balance.expired,
-                boundary_at=outcome.boundary_at,
+                boundary_at=outcome.boundary_at if is_due else None,
                 reason=f"{_plain(balance.usage + balance.held)} used was cleared"
                 + (f", {_plain(outcome.rolled_over)} left rolls over" if outcome.rolled_over else ""),
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from billing.services import audit
 from tests.builders import MONTHLY, Account, item, limit, ms, numbers
 from tests.client import Api
 
@@ -22,6 +23,10 @@ def three(acme: Account) -> Account:
 
 
 # -- granting --
+
+
+def disagreements() -> list[audit.Disagreement]:
+    return [found for progress in audit.prove() for found in progress.found]
 
 
 def test_a_grant_belongs_to_the_customer_or_to_one_entity(acme: Account) -> None:
@@ -264,6 +269,21 @@ def test_the_reset_date_can_be_moved_also_into_the_past(api: Api) -> None:
     assert acme.balance()["next_reset_at"] == ms("2026-05-05")
     refused = acme.refused(400, "balances.update", feature_id="seats", next_reset_at=ms("2026-05-01"))
     assert refused == "invalid_request"
+
+
+def test_a_reset_can_be_forced_again_and_again(api: Api) -> None:
+    acme = Account(api, since="2026-04-10")
+    acme.hold(item("messages", 100, rollover={"max": 500, "expiry_duration_type": "forever"}), item("summaries", 9))
+    for feature in ("messages", "summaries"):
+        for _ in range(3):
+            acme.track(4, feature)
+            acme.set(feature, next_reset_at=ms("2026-04-05"))
+            assert acme.balance(feature)["next_reset_at"] == ms("2026-05-05")
+    assert [row["balance"] for row in acme.balance()["rollovers"]] == [88, 100, 100]
+    assert acme.numbers("summaries") == (9, 9, 0)
+    acme.turn_clock("2026-05-05")
+    assert acme.balance("summaries")["next_reset_at"] == ms("2026-06-05")
+    assert disagreements() == []
 
 
 def test_an_expiry_can_be_set_ahead_but_not_behind(api: Api) -> None:
