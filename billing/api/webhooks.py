@@ -1,13 +1,16 @@
 """Where Stripe's webhooks arrive: taken when written down and applied, else told to come again."""
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import View
+from rest_framework.exceptions import MethodNotAllowed
 
 from billing.models import ProcessorEvent
-from billing.processors.failures import ProcessorMisconfigured
 from billing.services import processor_events
 from config import clock
+from config.errors import NotFound
 
 
 class StripeWebhook(View):
@@ -17,7 +20,7 @@ class StripeWebhook(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if not settings.STRIPE_WEBHOOK_SECRET:
-            raise ProcessorMisconfigured("Set STRIPE_WEBHOOK_SECRET to take Stripe's webhooks.")
+            raise NotFound("No webhooks are taken here. Set STRIPE_WEBHOOK_SECRET to take Stripe's.")
         event = processor_events.receive(
             request.body,
             request.headers.get("Stripe-Signature", ""),
@@ -26,3 +29,6 @@ class StripeWebhook(View):
         )
         is_taken = event.status != ProcessorEvent.Status.FAILED
         return JsonResponse({"received": is_taken}, status=200 if is_taken else 503)
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        raise MethodNotAllowed(str(request.method))  # Django would answer HTML

@@ -298,6 +298,13 @@ def test_another_method_or_a_trailing_slash_is_no_call(acme: Account) -> None:
         assert_is_refusal(response)
 
 
+@pytest.mark.parametrize(("method", "status"), [("POST", 404), ("GET", 405), ("DELETE", 405), ("OPTIONS", 405)])
+def test_a_webhook_that_nobody_awaits_is_refused_in_json(api: Api, method: str, status: int) -> None:
+    response = api.send("webhooks/stripe", {}, method=method)
+    assert response.status_code == status
+    assert_is_refusal(response)
+
+
 def assert_is_refusal(response: Any) -> None:
     assert set(json.loads(response.content)) == {"message", "code", "env"}
 
