@@ -77,6 +77,18 @@ def invoice(row: Invoice) -> dict[str, Any]:
     }
 
 
+def listed_invoice(row: Invoice) -> dict[str, Any]:
+    """An invoice in a list over customers: whose it is, and what of it was paid and given back."""
+    return {
+        **invoice(row),
+        "id": row.public_id,
+        "customer_id": row.customer.external_id,
+        "entity_id": row.entity.external_id if row.entity else None,
+        "amount_paid": row.total if row.status == Invoice.Status.PAID else ZERO,
+        "refunded_amount": row.refunded,
+    }
+
+
 def invoice_previews(customer: Customer, *, at: datetime) -> list[dict[str, Any]]:
     """The next invoice of each subscription at the processor."""
     currency = subscriptions.currency_of(customer)

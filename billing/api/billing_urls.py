@@ -1,7 +1,7 @@
 from django.urls import URLPattern, path
 
 from billing.api import billing_views as views
-from billing.api import import_views, reward_views, sandbox, webhooks
+from billing.api import import_views, invoice_views, reward_views, sandbox, webhooks
 
 billing_urlpatterns: list[URLPattern] = [
     path("billing.attach", views.Attach.as_view()),
@@ -16,6 +16,7 @@ billing_urlpatterns: list[URLPattern] = [
     path("billing.preview_multi_update", views.PreviewMultiUpdate.as_view()),
     path("billing.open_customer_portal", views.OpenCustomerPortal.as_view()),
     path("billing.setup_payment", views.SetupPayment.as_view()),
+    path("invoices.list", invoice_views.ListInvoices.as_view()),
     path("rewards.create", reward_views.CreateReward.as_view()),
     path("rewards.get", reward_views.GetReward.as_view()),
     path("rewards.list", reward_views.ListRewards.as_view()),

@@ -125,6 +125,7 @@ CALLS: dict[str, Any] = {
         "created_at_range": {"start": 0, "end": ms("2027-01-01")},
     },
     "customers.delete": {"customer_id": "acme"},
+    "invoices.list": {**ALICE, "status": ["paid"], "processor_types": ["stripe"], "limit": 5, "start_cursor": ""},
     "sandbox.set_clock": {"customer_id": "acme", "now": ms("2026-04-02")},
     "check": {**ALICE, "feature_id": "messages", "required_quantity": 1},
     "track": {**ALICE, "feature_id": "messages", "value": 1},
