@@ -12,7 +12,7 @@ from billing.models import Discount, Invoice, InvoiceLine, Operation, Subscripti
 from billing.outcomes import NextCycle, Outcome
 from billing.processors import Problem, get_processor
 from billing.proration import Holding, Line
-from billing.services import cycles, multiple, subscriptions
+from billing.services import forecasting, multiple, subscriptions
 from billing.services.requests import Schedule
 from billing.services.schedules import Scheduled
 from billing.services.subscriptions import Answer
@@ -101,7 +101,7 @@ def invoice_previews(customer: Customer, *, at: datetime) -> list[dict[str, Any]
             "total": outcome.total,
             "line_items": line_items(outcome.lines),
         }
-        for group, outcome in cycles.invoice_previews(customer, currency=currency)
+        for group, outcome in forecasting.invoice_previews(customer, currency=currency)
         if outcome.leaves_invoice or outcome.lines
     ]
 

@@ -68,6 +68,9 @@ class Subscription(BasePrice):
     billing_cycle_anchor = models.DateTimeField(
         null=True, blank=True, help_text="Every boundary is counted from it; empty for what never renews."
     )
+    new_anchor_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it comes, every boundary is counted from it; the cycle until then stays."
+    )
     has_own_cycle = models.BooleanField(
         default=False,
         help_text="Has a subscription of its own at the processor, apart from its scope's and from the shared cycle.",
@@ -149,6 +152,11 @@ class Subscription(BasePrice):
                 fields=["ends_at", "id"],
                 condition=Q(status__in=["active", "past_due"], ends_at__isnull=False),
                 name="subscription_due_to_end",
+            ),
+            models.Index(
+                fields=["new_anchor_at"],
+                condition=Q(status__in=["active", "past_due"], new_anchor_at__isnull=False),
+                name="subscription_due_to_move",
             ),
             models.Index(
                 fields=["processor_subscription_id"],

@@ -10,7 +10,7 @@ from django.db.models import Count
 from billing.models import Balance, InvoiceLine, Operation, Overage, PendingLine, Subscription, VacatedSeat
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.proration import Holding, Line
-from billing.services import assignments, discounts, ledger, provisioning
+from billing.services import assignments, discounts, ledger, provisioning, resets
 from billing.services.provisioning import CarryOver
 from config.actor import Actor
 from entities.models import Customer
@@ -60,6 +60,8 @@ def go_on(cycles: Sequence[NewCycle]) -> None:
         return
     for cycle in cycles:
         row = cycle.subscription
+        if row.billing_cycle_anchor != cycle.anchor:
+            resets.count_from(cycle.anchor, [row.pk], at=cycle.start)
         row.billing_cycle_anchor = cycle.anchor
         row.current_period_start, row.current_period_end = cycle.start, cycle.end
     with connection.cursor() as cursor:

@@ -11,10 +11,9 @@ from decimal import Decimal
 from django.db.models import Count, QuerySet
 
 from billing.models import Balance, Subscription, SubscriptionItem
-from billing.services import ledger, provisioning
+from billing.services import ledger, provisioning, resets
 from config.actor import Actor
 from entities.models import Customer
-from plans.intervals import next_boundary
 
 Kind = ledger.Kind
 Status = Subscription.Status
@@ -105,12 +104,7 @@ def _move(rows: Sequence[Subscription], item: SubscriptionItem, heir: Subscripti
     anchor = heir.billing_cycle_anchor or heir.started_at
     keys = [row.pk for row in rows]
     Subscription.objects.filter(pk__in=keys).update(license_item=item, billing_cycle_anchor=anchor)
-    balances = list(Balance.objects.filter(subscription__in=keys, ended_at=None, next_reset_at__isnull=False))
-    for balance in balances:
-        interval = balance.reset_every
-        balance.reset_anchor = anchor
-        balance.next_reset_at = next_boundary(anchor, interval, at) if interval is not None else None
-    Balance.objects.bulk_update(balances, ["reset_anchor", "next_reset_at"])
+    resets.count_from(anchor, keys, at=at)
 
 
 def _pool_items(row: Subscription) -> dict[str, SubscriptionItem]:

@@ -1,5 +1,6 @@
 """What attaching a plan comes to, in a situation that was read; billing.services.operations carries it out."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -63,8 +64,22 @@ def next_cycle(holding: Holding, *, currency: str) -> NextCycle | None:
         return None
     if reverting.gives_way(row, end):
         return NextCycle(end, [])
+    if row.new_anchor_at is not None and row.new_anchor_at < end:
+        return _moved_cycle(holding, row.new_anchor_at, currency)
     usage = [(holding, item) for item in holding.items if item.is_usage_based and not item.bills_seats_at_once]
     return NextCycle(end, proration.renewal_lines(holding, at=end, currency=currency), usage)
+
+
+def _moved_cycle(holding: Holding, anchor: datetime, currency: str) -> NextCycle:
+    """The cycle that begins with another anchor, before the one that runs is over: its rest is given back."""
+    rest = proration.first_lines(holding, at=anchor, currency=currency)
+    unused = [
+        replace(line, amount=-line.amount, description=f"Unused {line.description}", is_credit=True) for line in rest
+    ]
+    before, holding.subscription.billing_cycle_anchor = holding.subscription.billing_cycle_anchor, anchor
+    whole = proration.first_lines(holding, at=anchor, currency=currency)
+    holding.subscription.billing_cycle_anchor = before
+    return NextCycle(anchor, [*unused, *whole])
 
 
 def _schedule(found: Situation) -> Schedule:
@@ -157,8 +172,10 @@ def _set_cycle(found: Situation, outcome: Outcome) -> None:
     separate = bool(found.request.new_billing_subscription) and found.others_live
     if switches_paid and current is not None:
         new.has_own_cycle = current.subscription.has_own_cycle
+        new.new_anchor_at = current.subscription.new_anchor_at if found.request.anchor is None else None
     elif separate:
         new.has_own_cycle = True
+    new.new_anchor_at = found.later_anchor or new.new_anchor_at
     if not new.has_own_cycle and not found.others_paid and not new.is_trialing(at):
         outcome.customer_anchor = new.billing_cycle_anchor
     first_period(found.new, at)
@@ -166,7 +183,7 @@ def _set_cycle(found: Situation, outcome: Outcome) -> None:
 
 def _anchor(found: Situation) -> datetime:
     new, at, current, request = found.new.subscription, found.at, found.current, found.request
-    if request.anchor is not None:
+    if found.moves_cycle and request.anchor is not None:
         return request.anchor
     if request.starts_at is not None:
         return request.starts_at
@@ -193,7 +210,7 @@ def _lines(found: Situation, outcome: Outcome) -> list[Line]:
             proration.custom_line(new.subscription, amount=line.amount, description=line.description, currency=currency)
             for line in request.custom_lines
         ]
-    resets_cycle = request.anchor is not None
+    resets_cycle = found.moves_cycle
     if not request.prorates and not resets_cycle:
         if _begins_to_cost(found):
             raise InvalidRequest('proration_behavior "none" would leave a paid plan unpaid. Leave it out.')

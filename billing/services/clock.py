@@ -33,6 +33,7 @@ class What(Enum):
     END = "end"
     START = "start"
     REVERT = "revert"
+    MOVE = "move"
     RESET = "reset"
     HOLD = "hold"
     PAYMENT = "payment"
@@ -123,6 +124,7 @@ def sources() -> dict[What, tuple[QuerySet[Any], str]]:
         What.END: (live, "ends_at"),
         What.START: (Subscription.objects.filter(status=Status.SCHEDULED), "started_at"),
         What.REVERT: (live.filter(trial_on_end=Plan.TrialEnd.REVERT), "trial_ends_at"),
+        What.MOVE: (live.filter(ends_at=None), "new_anchor_at"),
         What.RESET: (Balance.objects.refilled(), "next_reset_at"),
         What.HOLD: (Hold.objects.filter(status=Hold.Status.HELD), "expires_at"),
         What.PAYMENT: (Operation.objects.filter(status=Operation.Status.WAITING), "expires_at"),
@@ -151,13 +153,15 @@ def lapse(customer: Customer, at: datetime, actor: Actor) -> None:
 
 
 def end_and_start(customer: Customer, at: datetime, actor: Actor) -> None:
-    """What ends and starts although nothing renews then."""
+    """What ends, starts and moves although nothing renews then."""
     currency = invoices.currency_of(customer)
     for row in holdings.rows(customer).live().filter(ends_at__lte=at):
         if not cycles.is_followed(row, at):
             cycles.end_due(row, at=at, actor=actor, currency=currency)
     for row in holdings.rows(customer).filter(status=Status.SCHEDULED, started_at__lte=at):
         cycles.start_scheduled(row, at=at, actor=actor, currency=currency)
+    for row in holdings.rows(customer).live().filter(ends_at=None, new_anchor_at__lte=at):
+        cycles.move(row, at=at, actor=actor, currency=currency)
 
 
 def _tell(customer: Customer, at: datetime) -> None:

@@ -32,6 +32,7 @@ class Step(StrEnum):
     START = "start"
     END = "end"
     TRIAL = "trial"
+    MOVE = "move"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,19 +234,22 @@ def again(operation: Operation) -> None:
         for row in rows.filter(status=Status.SCHEDULED):
             start_scheduled(row, at=at, actor=actor, currency=currency)
     else:
+        act = {Step.END: end_due, Step.TRIAL: end_trial, Step.MOVE: move}[step]
         for row in live:
-            (end_due if step is Step.END else end_trial)(row, at=at, actor=actor, currency=currency)
+            act(row, at=at, actor=actor, currency=currency)
 
 
-def invoice_previews(customer: Customer, *, currency: str) -> list[tuple[Group, Outcome]]:
-    """The next invoice of each of the customer's processor subscriptions, as it would be if nothing more was used."""
-    live = holdings.rows(customer).filter(is_paid=True, current_period_end__isnull=False).live()
-    rows = [row for row in live if not reverting.gives_way(row, row.current_period_end)]
-    previews = []
-    for boundary in sorted({row.current_period_end for row in rows if row.current_period_end is not None}):
-        due = [row for row in rows if row.current_period_end == boundary]
-        previews += [(group, renewal(group, currency=currency, is_forecast=True)) for group in groups(due, boundary)]
-    return previews
+def move(row: Subscription, *, at: datetime, actor: Actor, currency: str) -> Result:
+    """Count the cycles of a plan, and of those it shares a subscription with, from now on, as was asked for earlier."""
+    return _run(
+        Step.MOVE, row, moved(row, at=at, currency=currency), actor, reason=f"{row.plan} counts its cycles from now on"
+    )
+
+
+def moved(row: Subscription, *, at: datetime, currency: str) -> Outcome:
+    """What counting cycles from `at` on comes to."""
+    found = updating.setup(row.subject, Update(subscription_id=row.public_id, anchor=at), at=at, currency=currency)
+    return updating.compute(found)
 
 
 def _run(step: Step, row: Subscription, outcome: Outcome, actor: Actor, *, reason: str) -> Result:

@@ -1,6 +1,6 @@
 """Refilling balances: when a command sweeps, and on the spot when a call meets one that is due."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from billing import refill
 from billing.models import Balance, HoldPart, Overage
 from billing.services import ledger, plain_resets
 from config.actor import Actor
+from plans.intervals import next_boundary
 
 ZERO = Decimal(0)
 Kind = ledger.Kind
@@ -33,6 +34,16 @@ def _sweep(*, at: datetime, actor: Actor, limit: int, wait: bool) -> int:
     others = Balance.objects.due(at).filter(customer__clock_at=None)
     locked = others.select_for_update(of=("self",), no_key=True, skip_locked=not wait)
     return done + _reset_first(locked, at=at, actor=actor, limit=limit - done)
+
+
+def count_from(anchor: datetime, subscriptions: Collection[int], *, at: datetime) -> None:
+    """Count the resets of these plans' balances from another anchor, each by its own interval (spec billing 4.4)."""
+    balances = list(Balance.objects.filter(subscription__in=subscriptions, ended_at=None, next_reset_at__isnull=False))
+    for balance in balances:
+        interval = balance.reset_every
+        balance.reset_anchor = anchor
+        balance.next_reset_at = next_boundary(anchor, interval, at) if interval is not None else None
+    Balance.objects.bulk_update(balances, ["reset_anchor", "next_reset_at"])
 
 
 def reset_due(

@@ -93,6 +93,7 @@ def due_customers(at: datetime) -> Iterable[int]:
         live.filter(is_paid=True, current_period_end__lte=at).values("customer"),
         live.filter(ends_at__lte=at).values("customer"),
         live.filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at).values("customer"),
+        live.filter(ends_at=None, new_anchor_at__lte=at).values("customer"),
         Subscription.objects.filter(on_wall, status=Status.SCHEDULED, started_at__lte=at).values("customer"),
         Operation.objects.filter(on_wall, status=Operation.Status.WAITING, expires_at__lte=at).values("customer"),
         Operation.objects.filter(status=Operation.Status.PENDING).values("customer"),

@@ -59,6 +59,19 @@ class Situation:
         return not self.new.subscription.is_add_on and not self.new.subscription.is_one_off
 
     @property
+    def later_anchor(self) -> datetime | None:
+        """The anchor asked for where it lies ahead and a cycle that is paid for runs until then (spec billing 4.3)."""
+        anchor, current = self.request.anchor, self.current
+        goes_on = self.joined is not None or (current is not None and current.subscription.is_paid)
+        is_ahead = anchor is not None and anchor > self.at
+        return anchor if is_ahead and goes_on and not self.new.subscription.is_trialing(self.at) else None
+
+    @property
+    def moves_cycle(self) -> bool:
+        """Whether cycles are counted from another anchor at once; what never renews has none to move."""
+        return self.request.anchor is not None and self.later_anchor is None and self.new.subscription.is_paid
+
+    @property
     def is_upgrade(self) -> bool:
         return self.current is not None and changes.is_upgrade(terms(self.current), self.terms)
 

@@ -189,6 +189,28 @@ def test_a_cycle_can_be_counted_anew_from_now(shop: Shop) -> None:
     assert row["current_period_end"] == ms("2026-05-16")
 
 
+def test_a_switch_can_have_its_cycle_counted_anew_later(shop: Shop) -> None:
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.on("2026-04-16")
+    later = {"plan_id": "premium", "billing_cycle_anchor": ms("2026-04-21")}
+    preview = shop.api.post("billing.preview_attach", customer_id=CUSTOMER, **later)
+    assert (preview["total"], preview["next_cycle"]["starts_at"]) == (15, ms("2026-04-21"))
+    assert D(preview["next_cycle"]["total"]) == D("33.33")  # 50 x 20 / 30
+    shop.buys("premium", billing_cycle_anchor=ms("2026-04-21"))
+    shop.on("2026-05-21")
+    assert shop.invoices() == [50, D("33.33"), 15, 20]
+
+
+def test_a_purchase_moves_no_cycle(shop: Shop) -> None:
+    shop.plan("pack", 7, monthly("words", 10), every="one_off")
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.on("2026-04-16")
+    assert shop.buys("pack", billing_cycle_anchor="now") == 7
+    assert shop.customer()["subscriptions"][0]["current_period_end"] == ms("2026-05-01")
+
+
 def test_an_add_on_can_wait_for_the_cycle_of_its_plan(shop: Shop) -> None:
     shop.plan("extra", 5, monthly("words", 10), add_on=True)
     shop.opens("2026-04-01")

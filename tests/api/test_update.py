@@ -217,6 +217,34 @@ def test_the_cycle_can_be_counted_anew(shop: Shop) -> None:
     assert shop.customer()["subscriptions"][0]["current_period_end"] == ms("2026-05-16")
 
 
+def test_the_cycle_can_be_counted_anew_later_and_nothing_is_paid_twice(shop: Shop) -> None:
+    shop.plan("extra", 15, monthly("words", 10), add_on=True)
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.buys("extra")
+    shop.on("2026-04-16")
+    assert shop.changes("pro", billing_cycle_anchor=ms("2026-04-21")) == 0
+    assert shop.plans() == {"pro": "active", "extra": "active"}
+    (following,) = shop.customer("invoice_previews")["invoice_previews"]
+    assert (following["invoice_at"], D(following["total"])) == (ms("2026-04-21"), D("23.33"))
+    shop.on("2026-04-21")
+    # 35 x 20 / 30: what the new cycles reach beyond the old ones
+    assert shop.invoices() == [D("23.33"), 15, 20]
+    assert {row["current_period_end"] for row in shop.customer()["subscriptions"]} == {ms("2026-05-21")}
+    assert shop.customer()["balances"]["words"]["next_reset_at"] == ms("2026-05-21")
+    shop.on("2026-05-21")
+    assert shop.invoices() == [35, D("23.33"), 15, 20]
+
+
+def test_a_plan_that_ends_first_is_not_counted_anew(shop: Shop) -> None:
+    shop.opens("2026-04-01")
+    shop.buys("pro")
+    shop.changes("pro", billing_cycle_anchor=ms("2026-04-21"))
+    shop.changes("pro", cancel_action="cancel_end_of_cycle")
+    shop.on("2026-05-02")
+    assert (shop.plans(), shop.invoices()) == ({}, [20])
+
+
 def test_an_entitys_plan_is_found_by_its_own_id(shop: Shop) -> None:
     shop.opens("2026-04-01", "a")
     shop.buys("pro", "a")

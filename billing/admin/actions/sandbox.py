@@ -9,7 +9,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget
 from billing.admin.actions import outcomes
 from billing.admin.actions.base import Action, Bill, Moment, Movement, Preview, register
 from billing.models import Subscription
-from billing.services import clock, cycles, payments, subscriptions
+from billing.services import clock, forecasting, payments, subscriptions
 from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
@@ -75,7 +75,7 @@ class TurnClock(Action):
         currency = subscriptions.currency_of(customer)
         return [
             outcomes.bill(f"{group.entity or customer}, {outcomes.date(group.boundary)}", outcome.lines, currency)
-            for group, outcome in cycles.invoice_previews(customer, currency=currency)
+            for group, outcome in forecasting.invoice_previews(customer, currency=currency)
             if group.boundary <= to
         ]
 
