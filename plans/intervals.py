@@ -4,6 +4,7 @@ import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from django.db import models
 
@@ -38,6 +39,7 @@ class Interval:
     count: int = 1
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, unit: str, count: int = 1) -> "Interval | None":
         """The interval of a stored pair; None for '' and one_off, which never recur."""
         if unit in ("", IntervalUnit.ONE_OFF):

@@ -25,24 +25,36 @@ def balance(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
     rows = found.of(feature)
     if not rows or feature.is_boolean:
         return None
+    # One pass: every check and track comes through here.
+    granted = remaining = used = ZERO
+    unlimited = False
+    for row in rows:
+        granted += row.granted - row.expired
+        remaining += row.remaining
+        used += row.usage + row.held
+        unlimited = unlimited or row.unlimited
     main = [row for row in rows if not row.is_rollover]
-    unlimited = any(row.unlimited for row in rows)
-    allowed = controls.overage_allowed(feature.slug, **found.scope.controls())
     most = [row.max_overage for row in main if row.max_overage is not None]
     resets = [row.next_reset_at for row in main if row.next_reset_at is not None]
     return {
         "feature_id": feature.slug,
         "feature": None,  # filled in where it is expanded
-        "granted": ZERO if unlimited else sum((row.granted - row.expired for row in rows), ZERO),
-        "remaining": ZERO if unlimited else sum((row.remaining for row in rows), ZERO),
-        "usage": sum((row.used for row in rows), ZERO),
+        "granted": ZERO if unlimited else granted,
+        "remaining": ZERO if unlimited else remaining,
+        "usage": used,
         "unlimited": unlimited,
-        "overage_allowed": any(row.allows_overage for row in main) if allowed is None else allowed,
+        "overage_allowed": _overage_allowed(found, feature, main),
         "max_purchase": sum(most, ZERO) if most else None,
-        "next_reset_at": milliseconds(min(resets, default=None)),
+        "next_reset_at": milliseconds(min(resets)) if resets else None,
         "breakdown": [_breakdown(row) for row in main if _is_listed(found, row)],
-        "rollovers": _rollovers(rows),
+        "rollovers": _rollovers(rows) if len(main) < len(rows) else [],
     }
+
+
+def _overage_allowed(found: Sources, feature: SourceFeature, main: Sequence[BalanceRow]) -> bool:
+    """What a control says, else whether any balance sells overage."""
+    said = controls.overage_allowed(feature.slug, **found.scope.controls()) if found.scope.has_controls else None
+    return any(row.allows_overage for row in main) if said is None else said
 
 
 def flag(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
@@ -172,22 +184,20 @@ def _is_listed(found: Sources, row: BalanceRow) -> bool:
 def _breakdown(row: BalanceRow) -> dict[str, Any]:
     return {
         "id": _id(row),
-        "plan_id": row.plan_slug,
+        "plan_id": row.terms.plan_slug,
         "included_grant": ZERO if row.unlimited else row.granted - row.prepaid,
         "prepaid_grant": row.prepaid,
         "remaining": ZERO if row.unlimited else row.remaining,
-        "usage": row.used,
+        "usage": row.usage + row.held,
         "unlimited": row.unlimited,
         "reset": reset(row),
-        "price": _price(row.terms),
+        "price": _price(row.terms) if row.terms.price_billing_method else None,
         "expires_at": milliseconds(row.expires_at),
-        "overage": max(-row.left, ZERO) if not row.unlimited else ZERO,
+        "overage": -row.left if row.left < 0 and not row.unlimited else ZERO,
     }
 
 
-def _price(terms: Terms) -> dict[str, Any] | None:
-    if not terms.price_billing_method:
-        return None
+def _price(terms: Terms) -> dict[str, Any]:
     tiers = [
         {
             "to": tier["to"] if tier["to"] == "inf" else Decimal(tier["to"]),

@@ -6,25 +6,6 @@ from django.db import migrations, models
 # a minus, and what it is. Every 128th row folds its customer's rows, which so stay few whoever reads them, at the cost
 # of some microseconds a row.
 TALLY = """
-CREATE FUNCTION billing_tally_moved() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  added bigint;
-BEGIN
-  INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
-    allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
-  VALUES (NEW.customer_id, NEW.feature_id, NEW.level, CASE WHEN NEW.level = 'slice' THEN NEW.item_id END,
-    NEW.rolled_over_from_id IS NOT NULL, NEW.expires_at, NEW.unlimited, NEW.allows_overage, NEW.max_overage,
-    0, NEW.prepaid - OLD.prepaid, NEW.granted - OLD.granted, NEW.usage - OLD.usage, NEW.held - OLD.held,
-    NEW.expired - OLD.expired, greatest(NEW.granted - NEW.usage - NEW.held - NEW.expired, 0)
-      - greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0))
-  RETURNING id INTO added;
-  IF added % 128 = 0 THEN
-    PERFORM billing_fold_tallies(NEW.customer_id);
-  END IF;
-  RETURN NULL;
-END
-$$;
-
 CREATE FUNCTION billing_tally_came() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
@@ -38,9 +19,46 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION billing_tally_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION billing_tally_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP IN ('UPDATE', 'DELETE') AND OLD.level <> 'pool' AND OLD.ended_at IS NULL THEN
+  INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
+    allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
+  VALUES (OLD.customer_id, OLD.feature_id, OLD.level, CASE WHEN OLD.level = 'slice' THEN OLD.item_id END,
+    OLD.rolled_over_from_id IS NOT NULL, OLD.expires_at, OLD.unlimited, OLD.allows_overage, OLD.max_overage,
+    -1, -OLD.prepaid, -OLD.granted, -OLD.usage, -OLD.held, -OLD.expired,
+    -greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0));
+  RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION billing_tally_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  stays constant boolean := OLD.level <> 'pool' AND OLD.ended_at IS NULL
+    AND (OLD.customer_id, OLD.feature_id, OLD.level, OLD.item_id, OLD.rolled_over_from_id, OLD.expires_at,
+      OLD.unlimited, OLD.allows_overage, OLD.max_overage, OLD.ended_at)
+    IS NOT DISTINCT FROM (NEW.customer_id, NEW.feature_id, NEW.level, NEW.item_id, NEW.rolled_over_from_id,
+      NEW.expires_at, NEW.unlimited, NEW.allows_overage, NEW.max_overage, NEW.ended_at);
+  added bigint;
+BEGIN
+  IF stays THEN
+    IF (OLD.prepaid, OLD.granted, OLD.usage, OLD.held, OLD.expired)
+      IS NOT DISTINCT FROM (NEW.prepaid, NEW.granted, NEW.usage, NEW.held, NEW.expired) THEN
+      RETURN NULL;
+    END IF;
+    INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
+      allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
+    VALUES (NEW.customer_id, NEW.feature_id, NEW.level, CASE WHEN NEW.level = 'slice' THEN NEW.item_id END,
+      NEW.rolled_over_from_id IS NOT NULL, NEW.expires_at, NEW.unlimited, NEW.allows_overage, NEW.max_overage,
+      0, NEW.prepaid - OLD.prepaid, NEW.granted - OLD.granted, NEW.usage - OLD.usage, NEW.held - OLD.held,
+      NEW.expired - OLD.expired, greatest(NEW.granted - NEW.usage - NEW.held - NEW.expired, 0)
+        - greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0))
+    RETURNING id INTO added;
+    IF added % 128 = 0 THEN
+      PERFORM billing_fold_tallies(NEW.customer_id);
+    END IF;
+    RETURN NULL;
+  END IF;
+  IF OLD.level <> 'pool' AND OLD.ended_at IS NULL THEN
     INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
       allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
     VALUES (OLD.customer_id, OLD.feature_id, OLD.level, CASE WHEN OLD.level = 'slice' THEN OLD.item_id END,
@@ -48,7 +66,7 @@ BEGIN
       -1, -OLD.prepaid, -OLD.granted, -OLD.usage, -OLD.held, -OLD.expired,
       -greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0));
   END IF;
-  IF TG_OP = 'UPDATE' AND NEW.level <> 'pool' AND NEW.ended_at IS NULL THEN
+  IF NEW.level <> 'pool' AND NEW.ended_at IS NULL THEN
     INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
       allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
     VALUES (NEW.customer_id, NEW.feature_id, NEW.level, CASE WHEN NEW.level = 'slice' THEN NEW.item_id END,
@@ -64,25 +82,11 @@ CREATE TRIGGER billing_tally_came AFTER INSERT ON billing_balance REFERENCING NE
   FOR EACH STATEMENT EXECUTE FUNCTION billing_tally_came();
 
 CREATE TRIGGER billing_tally_gone AFTER DELETE ON billing_balance
-  FOR EACH ROW WHEN (OLD.level <> 'pool' AND OLD.ended_at IS NULL) EXECUTE FUNCTION billing_tally_changed();
+  FOR EACH ROW WHEN (OLD.level <> 'pool' AND OLD.ended_at IS NULL) EXECUTE FUNCTION billing_tally_gone();
 
-CREATE TRIGGER billing_tally_changed AFTER UPDATE ON billing_balance FOR EACH ROW WHEN (
-  (OLD.level <> 'pool' OR NEW.level <> 'pool')
-  AND (OLD.customer_id, OLD.feature_id, OLD.level, OLD.item_id, OLD.rolled_over_from_id, OLD.expires_at, OLD.unlimited,
-       OLD.allows_overage, OLD.max_overage, OLD.ended_at)
-    IS DISTINCT FROM (NEW.customer_id, NEW.feature_id, NEW.level, NEW.item_id, NEW.rolled_over_from_id, NEW.expires_at,
-       NEW.unlimited, NEW.allows_overage, NEW.max_overage, NEW.ended_at)
-) EXECUTE FUNCTION billing_tally_changed();
-
-CREATE TRIGGER billing_tally_moved AFTER UPDATE ON billing_balance FOR EACH ROW WHEN (
-  NEW.level <> 'pool' AND NEW.ended_at IS NULL
-  AND (OLD.prepaid, OLD.granted, OLD.usage, OLD.held, OLD.expired)
-    IS DISTINCT FROM (NEW.prepaid, NEW.granted, NEW.usage, NEW.held, NEW.expired)
-  AND (OLD.customer_id, OLD.feature_id, OLD.level, OLD.item_id, OLD.rolled_over_from_id, OLD.expires_at, OLD.unlimited,
-       OLD.allows_overage, OLD.max_overage, OLD.ended_at)
-    IS NOT DISTINCT FROM (NEW.customer_id, NEW.feature_id, NEW.level, NEW.item_id, NEW.rolled_over_from_id,
-       NEW.expires_at, NEW.unlimited, NEW.allows_overage, NEW.max_overage, NEW.ended_at)
-) EXECUTE FUNCTION billing_tally_moved();
+-- What is compared is compared in the function: PostgreSQL reads the condition of a trigger anew at every statement.
+CREATE TRIGGER billing_tally_moved AFTER UPDATE ON billing_balance
+  FOR EACH ROW WHEN (OLD.level <> 'pool' OR NEW.level <> 'pool') EXECUTE FUNCTION billing_tally_moved();
 """
 
 # Rows that somebody else is folding are left to him, rows not yet committed are not seen: nobody waits.
@@ -129,9 +133,8 @@ UNDO = """
 DROP INDEX subscription_with_controls, subscription_of_customer;
 DROP TRIGGER billing_tally_came ON billing_balance;
 DROP TRIGGER billing_tally_gone ON billing_balance;
-DROP TRIGGER billing_tally_changed ON billing_balance;
 DROP TRIGGER billing_tally_moved ON billing_balance;
-DROP FUNCTION billing_tally_came(), billing_tally_changed(), billing_tally_moved(), billing_fold_tallies(bigint);
+DROP FUNCTION billing_tally_came(), billing_tally_gone(), billing_tally_moved(), billing_fold_tallies(bigint);
 """
 
 

@@ -35,7 +35,7 @@ class Usage:
     timestamp: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """The answer to a check: decided on the asked feature or on a credit system covering it (None: nothing is held),
     whose `required` quantity this is; `found` are the balances it was decided on."""
@@ -46,7 +46,7 @@ class Verdict:
     decided_on: SourceFeature | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tracked:
     """The outcome of a track: the balances after it, what each gave, and the event that recorded it."""
 

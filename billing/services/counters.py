@@ -33,6 +33,8 @@ class Counted:
 
 def limits(scope: Scope, features: Sequence[SourceFeature]) -> list[tuple[int, UsageLimit]]:
     """The usage limits in force in this scope, with the feature that each caps."""
+    if not scope.has_controls:
+        return []
     layers = scope.controls()
     if not any("usage_limits" in layer for layer in (layers["entity"], layers["customer"], *layers["plans"])):
         return []

@@ -21,44 +21,40 @@ from config.database import prepared
 
 # Nothing here can be stale when it counts: what the statement waits for, it looks at again.
 _TRACK = """
-WITH subject AS (
-  SELECT c.id AS customer, c.external_id AS customer_id, {now} AS at,
-    COALESCE(c.billing_cycle_anchor, c.created_at) AS cycle_anchor, c.disable_pooled_balance, {entity} AS entity,
-    f.id AS feature, f.slug, f.type, f.consumable
-  FROM entities_customer c
-  {join_entity}
-  JOIN plans_feature f ON f.slug = %(feature)s::text AND f.deleted_at IS NULL AND f.type NOT IN ('boolean', 'license')
-  WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL AND {has_no_controls} AND {has_no_credits}
-    AND (%(happened)s::timestamptz IS NULL OR %(happened)s::timestamptz <= {now})
-), candidate AS (
-  SELECT b.id FROM subject s JOIN LATERAL ({candidates}) b ON true
-), moved AS (
+WITH moved AS (
   UPDATE billing_balance b SET usage = b.usage + %(value)s::numeric
-  FROM subject s
-  WHERE b.id = (SELECT min(id) FROM candidate HAVING count(*) = 1)
-    AND {live} AND {explained}
+  FROM (
+    SELECT c.id AS customer, {now} AS at, COALESCE(c.billing_cycle_anchor, c.created_at) AS cycle_anchor,
+      c.disable_pooled_balance, {entity} AS entity, f.id AS feature, f.type, f.consumable, one.id AS balance
+    FROM entities_customer c
+    {join_entity}
+    JOIN plans_feature f ON f.slug = %(feature)s::text AND f.deleted_at IS NULL AND f.type NOT IN ('boolean', 'license')
+    JOIN LATERAL (SELECT min(b.id) AS id FROM ({candidates}) b HAVING count(*) = 1) one ON true
+    WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL AND {has_no_controls} AND {has_no_credits}
+      AND (%(happened)s::timestamptz IS NULL OR %(happened)s::timestamptz <= {now})
+  ) s
+  WHERE {explained} AND b.id = s.balance AND b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > s.at)
     AND (b.next_reset_at IS NULL OR b.next_reset_at > s.at) AND b.held = 0 AND NOT b.bills_at_once
     AND (b.unlimited OR b.granted - b.usage - b.held - b.expired >= %(value)s::numeric)
-  RETURNING b.*
+  RETURNING s.customer, s.at, s.cycle_anchor, s.disable_pooled_balance, s.entity, s.feature, s.type, s.consumable,
+    {balance}
 ), event AS (
   INSERT INTO billing_usageevent (customer_id, entity_id, feature_id, event_name, value, properties, at, recorded_at,
     actor, request_id)
-  SELECT s.customer, s.entity, s.feature, %(event_name)s, %(value)s, %(properties)s::jsonb,
-    COALESCE(%(happened)s::timestamptz, s.at), %(wall)s, %(actor)s, %(request)s
-  FROM moved, subject s
+  SELECT customer, entity, feature, %(event_name)s, %(value)s, %(properties)s::jsonb,
+    COALESCE(%(happened)s::timestamptz, at), %(wall)s, %(actor)s, %(request)s
+  FROM moved
   RETURNING id
 ), entry AS (
   INSERT INTO billing_ledgerentry (balance_id, customer_id, entity_id, kind, at, granted, usage, held, expired,
     event_id, actor, request_id, reason)
-  SELECT b.id, s.customer, b.entity_id, %(kind)s, s.at, 0, %(value)s, 0, 0, event.id, %(actor)s, %(request)s, ''
-  FROM moved b, subject s, event
+  SELECT moved.id, customer, entity_id, %(kind)s, at, 0, %(value)s, 0, 0, event.id, %(actor)s, %(request)s, ''
+  FROM moved, event
 )
-SELECT s.customer, s.customer_id, s.at, s.cycle_anchor, s.disable_pooled_balance, NULL, NULL, s.entity,
-  %(entity_id)s::text, NULL, s.feature, s.slug, s.type, s.consumable, 1::numeric, true, {balance}, event.id
-FROM moved b, subject s, event
+SELECT event.id, moved.* FROM moved, event
 """
 
-_LIVE = live("s.at")
+_LIVE = live(NOW)
 _OF_ENTITY = compact(
     _TRACK.format(
         now=NOW,
@@ -69,11 +65,10 @@ _OF_ENTITY = compact(
         ),
         candidates=f"""
           SELECT b.id FROM billing_balance b
-          WHERE b.customer_id = s.customer AND b.level = 'pool' AND b.feature_id = s.feature AND {_LIVE}
+          WHERE b.customer_id = c.id AND b.level = 'pool' AND b.feature_id = f.id AND {_LIVE}
           UNION ALL
-          SELECT b.id FROM billing_balance b WHERE b.entity_id = s.entity AND b.feature_id = s.feature AND {_LIVE}
+          SELECT b.id FROM billing_balance b WHERE b.entity_id = e.id AND b.feature_id = f.id AND {_LIVE}
         """,
-        live=_LIVE,
         explained=ledger.EXPLAINED,
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
@@ -88,13 +83,12 @@ _OF_CUSTOMER = compact(
         join_entity="",
         candidates=f"""
           (SELECT CASE WHEN b.level = 'pool' THEN b.id END AS id FROM billing_balance b
-           WHERE b.customer_id = s.customer AND b.feature_id = s.feature AND {_LIVE} LIMIT 2)
+           WHERE b.customer_id = c.id AND b.feature_id = f.id AND {_LIVE} LIMIT 2)
           UNION ALL
           SELECT NULL FROM billing_subscription u JOIN billing_subscriptionitem i ON i.subscription_id = u.id
-          WHERE u.customer_id = s.customer AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
-            AND i.entity_feature_id IS NOT NULL AND i.feature_id = s.feature
+          WHERE u.customer_id = c.id AND u.entity_id IS NULL AND u.status IN ('active', 'past_due')
+            AND i.entity_feature_id IS NOT NULL AND i.feature_id = f.id
         """,
-        live=_LIVE,
         explained=ledger.EXPLAINED,
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
@@ -146,7 +140,8 @@ def track(
         _remember(key)
         return None
     _declined.pop(key, None)
-    return sources.from_rows([found[0][:-1]]), found[0][-1]
+    event_id, *row = found[0]
+    return sources.from_simple_rows([row], customer_id=customer_id, entity_id=entity_id, feature=feature), event_id
 
 
 def forget() -> None:

@@ -14,15 +14,13 @@ from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
 from rest_framework.views import APIView
 
 from config.access import idempotency
-from config.access.authentication import ApiKeyAuthentication, Caller
+from config.access.authentication import Caller, authenticate
 from config.access.models import Scope
 from config.actor import Actor
 from config.api import json
 from config.api.failures import exception_handler
 from config.api.versions import Version, api_version
 from config.errors import DomainError, InvalidInput
-
-_decoders: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {}
 
 
 class Keyed(Enum):
@@ -50,11 +48,11 @@ class Endpoint(APIView):
     takes_list: ClassVar[bool] = False
     status: ClassVar[int] = 200
 
-    authentication_classes = (ApiKeyAuthentication,)
     # Django's own, not wrapped by DRF.
     request: HttpRequest  # type: ignore[assignment]
     version: Version
     caller: Caller  # the key that came with the request
+    _decoder: ClassVar[msgspec.json.Decoder[Any] | None] = None
 
     def handle(self, data: Any, request: HttpRequest) -> Any:
         """Answer the validated request."""
@@ -67,6 +65,22 @@ class Endpoint(APIView):
 
     # -- how DRF is kept lean: Django's own request, one parser and renderer, scope instead of permissions --
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        shape: Any = cls.Input
+        is_struct = isinstance(shape, type) and issubclass(shape, msgspec.Struct)
+        cls._decoder = msgspec.json.Decoder(shape, float_hook=json.number) if is_struct else None
+
+    @classmethod
+    def as_view(cls, **settings: Any) -> Any:
+        """The view: a new instance per request, without the layers that Django and DRF put around it."""
+
+        def view(request: HttpRequest, **path: Any) -> HttpResponseBase:
+            return cls(**settings).dispatch(request, **path)
+
+        view.csrf_exempt = True  # type: ignore[attr-defined]  # nobody is logged in by a cookie here
+        return view
+
     def dispatch(self, request: HttpRequest, *args: Any, **path: Any) -> HttpResponseBase:
         """Answer, or tell what was wrong; DRF's way there without content negotiation and its wrapped request."""
         self.request, self.args, self.kwargs = request, args, path
@@ -78,8 +92,7 @@ class Endpoint(APIView):
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Who asks, and may they?"""
-        for scheme in self.authentication_classes:
-            _, self.caller = scheme().authenticate(request)
+        self.caller = authenticate(request)
         self.version = api_version(request)
         self.caller.require(self.access)
 
@@ -92,13 +105,14 @@ class Endpoint(APIView):
         if request.method not in self.methods:
             self.http_method_not_allowed(request)
         body = _body(request)
-        if body and request.META.get("CONTENT_TYPE"):
-            _expect_json(request.META["CONTENT_TYPE"])
+        content_type = request.META.get("CONTENT_TYPE")
+        if content_type and content_type != "application/json" and body:
+            _expect_json(content_type)
         data = self.read(body, request, path)
         keys = self._keys(body, request)
-        work = partial(self._respond, data, request)
         if not keys:
-            return work()
+            return self._respond(data, request)
+        work = partial(self._respond, data, request)
         request_id = idempotency.fingerprint(str(request.method), request.path, json.canonical(json.decode(body)))
         for key in keys:
             work = partial(
@@ -118,19 +132,18 @@ class Endpoint(APIView):
 
     def read(self, body: bytes, request: HttpRequest, path: dict[str, Any]) -> Any:
         """The validated request: body over query parameters, parts of the path over both."""
-        shape: Any = self.Input
-        is_struct = shape is not None and issubclass(shape, msgspec.Struct)
-        if is_struct and not path and not request.META.get("QUERY_STRING"):
-            return json.decode(body, _decoder(shape))
+        if self._decoder and not path and not request.META.get("QUERY_STRING"):
+            return json.decode(body, self._decoder)
         data = json.decode(body)
         if isinstance(data, dict):
             data = {**request.GET.dict(), **data, **path}
         if not isinstance(data, list if self.takes_list else dict):
             raise InvalidInput(f"The body must be a JSON {'array' if self.takes_list else 'object'}.")
-        if shape is None:
+        if self._decoder:
+            return json.decode(json.encode(data), self._decoder)
+        if self.Input is None:
             return data
-        if is_struct:
-            return json.decode(json.encode(data), _decoder(shape))
+        shape: Any = self.Input
         serializer = shape(data=data, many=self.takes_list)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
@@ -170,12 +183,6 @@ def _body(request: HttpRequest) -> bytes:
     if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         raise RequestDataTooBig
     return body
-
-
-def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
-    if shape not in _decoders:
-        _decoders[shape] = msgspec.json.Decoder(shape, float_hook=json.number)
-    return _decoders[shape]
 
 
 def _expect_json(content_type: str) -> None:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from config.errors import InvalidInput
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 # Instants far enough from the calendar's end that adding years of billing cycles can't leave it.
 LATEST_MS = 32_503_680_000_000  # 3000-01-01
 
@@ -23,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def milliseconds(at: datetime | None) -> int | None:
     """Unix milliseconds of an aware instant, exact; None stays None."""
-    return None if at is None else (at - EPOCH) // timedelta(milliseconds=1)
+    return None if at is None else (at - EPOCH) // _MILLISECOND
 
 
 def moment(value: Any, field: str) -> datetime:

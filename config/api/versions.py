@@ -18,11 +18,14 @@ class Version(NamedTuple):
     named: bool
 
 
+_UNNAMED = Version(legacy=False, named=False)
+
+
 def api_version(request: HttpRequest | Request) -> Version:
     """2.x or no header is the present generation, 1.x the legacy one; raises InvalidApiVersion for the rest."""
     header = request.META.get("HTTP_X_API_VERSION", "").strip()
     if not header:
-        return Version(legacy=False, named=False)
+        return _UNNAMED
     match = _SHAPE.fullmatch(header)
     if not match:
         raise InvalidApiVersion(f"x-api-version {header[:20]!r} isn't known here. Send 2.x, 1.x or no such header.")
