@@ -6,17 +6,18 @@ from django.db import migrations
 GUARD = """
 CREATE FUNCTION billing_balance_unexplained() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'Balance % changes only together with a ledger entry.', OLD.id
-    USING ERRCODE = 'restrict_violation', HINT = 'Change it through billing.services.ledger, or the admin.';
+  IF (OLD.granted, OLD.usage, OLD.held, OLD.expired) IS DISTINCT FROM
+    (NEW.granted, NEW.usage, NEW.held, NEW.expired) THEN
+    RAISE EXCEPTION 'Balance % changes only together with a ledger entry.', OLD.id
+      USING ERRCODE = 'restrict_violation', HINT = 'Change it through billing.services.ledger, or the admin.';
+  END IF;
+  RETURN NEW;
 END
 $$;
 
 CREATE TRIGGER billing_balance_explained BEFORE UPDATE OF granted, usage, held, expired ON billing_balance
-  FOR EACH ROW WHEN (
-    current_setting('subledger.explained', true) IS DISTINCT FROM statement_timestamp()::text
-    AND (OLD.granted, OLD.usage, OLD.held, OLD.expired) IS DISTINCT FROM
-      (NEW.granted, NEW.usage, NEW.held, NEW.expired)
-  ) EXECUTE FUNCTION billing_balance_unexplained();
+  FOR EACH ROW WHEN (current_setting('subledger.explained', true) IS DISTINCT FROM statement_timestamp()::text)
+  EXECUTE FUNCTION billing_balance_unexplained();
 
 CREATE FUNCTION billing_balance_opened() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -5,7 +5,7 @@ id order so that two tracks can never wait for each other in a circle. Both rais
 feature.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -258,7 +258,7 @@ def _scope(row: tuple[Any, ...]) -> Scope:
     )
 
 
-def _balance_rows(found: Sequence[tuple[Any, ...]], at: datetime) -> list[BalanceRow]:
+def _balance_rows(found: Sequence[Sequence[Any]], at: datetime) -> list[BalanceRow]:
     rows = [BalanceRow(*row) for row in found]
     known = terms.of_items({row.item_id for row in rows if row.item_id is not None})
     # An item is shown with nothing in it only while no entity has a slice of it.

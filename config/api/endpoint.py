@@ -164,11 +164,13 @@ class Endpoint(APIView):
 
 def by_method(**views: type[Endpoint]) -> Callable[..., HttpResponseBase]:
     """One address, another endpoint per method: `by_method(get=ReadEntity, delete=DeleteEntity)`."""
-    ready = {method.upper(): view.as_view() for method, view in views.items()}
+    ready: dict[str, Callable[..., HttpResponseBase]] = {
+        method.upper(): view.as_view() for method, view in views.items()
+    }
     first = next(iter(ready.values()))
 
-    def dispatch(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return ready.get(str(request.method), first)(request, *args, **kwargs)
+    def dispatch(request: HttpRequest, **path: Any) -> HttpResponseBase:
+        return ready.get(str(request.method), first)(request, **path)
 
     return dispatch
 
