@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0009_approvals'),
+        ('billing', '0011_csv_imports'),
         ('entities', '0001_initial'),
         ('plans', '0003_licenses'),
     ]
