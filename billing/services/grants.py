@@ -234,10 +234,17 @@ def _live(subject: Subject, feature: str | None, at: datetime) -> BalanceQuerySe
 
 def _selected(subject: Subject, selection: Selection, at: datetime, actor: Actor) -> list[Balance]:
     """The balances meant, locked, refilled if due, in deduction order: an entity's own, or the customer's and its
-    entities' slices, never what an entity owns. Raises BalanceNotFound when there are none."""
-    resets.reset_due(at=at, actor=actor, customer_pk=subject.customer.pk)
+    entities' slices, never what an entity owns. Raises BalanceNotFound when there are none.
+
+    All of the feature are locked first, in the order of their ids, as a track does it.
+    """
     if selection.feature is not None and not Feature.objects.filter(slug=selection.feature).exists():
         raise FeatureNotFound(selection.feature)
+    all_of_it = _live(subject, selection.feature, at)
+    if selection.feature is None and selection.public_id is not None:
+        all_of_it = all_of_it.filter(_by_public_id(selection.public_id))
+    locked = [balance.pk for balance in all_of_it.select_for_update(of=("self",), no_key=True).order_by("pk")]
+    resets.reset_due(at=at, actor=actor, customer_pk=subject.customer.pk, balance_pks=locked, limit=len(locked) + 1)
     rows = _live(subject, selection.feature, at).filter(rolled_over_from=None)
     if selection.public_id is not None:
         rows = rows.filter(_by_public_id(selection.public_id))

@@ -60,14 +60,14 @@ def reset_due(
     balance and boundary, so it can't be done twice). What was overdrawn on a sold feature is put aside as Overage for
     the renewal to bill.
     """
-    with transaction.atomic():
-        done = plain_resets.reset(at=at, actor=actor, limit=limit, customer_pk=customer_pk, balance_pks=balance_pks)
-        if done == limit or (balance_pks is not None and done == len(balance_pks)):
-            return done
-        others = Balance.objects.due(at).filter(customer_id=customer_pk).select_for_update(of=("self",), no_key=True)
-        if balance_pks is not None:
-            others = others.filter(pk__in=balance_pks)
-        return done + _reset_first(others, at=at, actor=actor, limit=limit - done)
+    # Two transactions, unless the caller has one: in each, rows are locked in the order of their ids.
+    done = plain_resets.reset(at=at, actor=actor, limit=limit, customer_pk=customer_pk, balance_pks=balance_pks)
+    if done == limit or (balance_pks is not None and done == len(balance_pks)):
+        return done
+    others = Balance.objects.due(at).filter(customer_id=customer_pk).select_for_update(of=("self",), no_key=True)
+    if balance_pks is not None:
+        others = others.filter(pk__in=balance_pks)
+    return done + _reset_first(others, at=at, actor=actor, limit=limit - done)
 
 
 def reset_customers(moments: Mapping[int, datetime], *, actor: Actor) -> None:

@@ -1,6 +1,6 @@
 """The base of every call under /v1: who asks, with what, and once only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from config.actor import Actor
 from config.api import json
 from config.api.failures import exception_handler
 from config.api.versions import Version, api_version
+from config.database import deadlock
 from config.errors import DomainError, InvalidInput
 
 
@@ -110,21 +111,10 @@ class Endpoint(APIView):
             _expect_json(content_type)
         data = self.read(body, request, path)
         keys = self._keys(body, request)
-        if not keys:
-            return self._respond(data, request)
         work = partial(self._respond, data, request)
-        request_id = idempotency.fingerprint(str(request.method), request.path, json.canonical(json.decode(body)))
-        for key in keys:
-            work = partial(
-                idempotency.once,
-                key=key,
-                caller=self.caller,
-                request_id=request_id,
-                work=work,
-                leased=self.keyed is Keyed.LEASE,
-                named_version=self.version.named,
-            )
-        return work()
+        if keys:
+            work = self._once_per_key(keys, work, body, request)
+        return work() if self.keyed is Keyed.LEASE else deadlock.begin_again(work)
 
     get = post = put = patch = delete = answer
 
@@ -156,6 +146,22 @@ class Endpoint(APIView):
         data = json.decode(body) if b'"idempotency_key"' in body else None
         in_body = data.get("idempotency_key") if isinstance(data, dict) else None
         return idempotency.keys_of(header=request.META.get("HTTP_IDEMPOTENCY_KEY"), body=in_body)
+
+    def _once_per_key(
+        self, keys: Sequence[idempotency.Key], work: Callable[[], HttpResponse], body: bytes, request: HttpRequest
+    ) -> Callable[[], HttpResponse]:
+        request_id = idempotency.fingerprint(str(request.method), request.path, json.canonical(json.decode(body)))
+        for key in keys:
+            work = partial(
+                idempotency.once,
+                key=key,
+                caller=self.caller,
+                request_id=request_id,
+                work=work,
+                leased=self.keyed is Keyed.LEASE,
+                named_version=self.version.named,
+            )
+        return work
 
     def _respond(self, data: Any, request: HttpRequest) -> HttpResponse:
         result = self.handle(data, request)

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 
 from billing.models import Balance, LedgerEntry, UsageEvent
-from billing.services import audit, provisioning
+from billing.services import audit, provisioning, tracking
 from config import clock
 from config.access import keys
 from tests.builders import Account, item, limit, ms
@@ -200,6 +200,27 @@ def test_copies_of_one_keyed_call_count_once_alone_and_in_batches(acme: Account)
     answers = at_once(*alone, *batches)
     assert {status for status, _ in answers} <= {200, 202, 409}
     assert acme.numbers() == (100, 88, 12)
+
+
+def test_batches_that_name_the_same_entities_in_another_order_both_count(
+    acme: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.join("alice", "bob")
+    acme.hold(item("messages", 100, per="seats"))
+    both_have_one, track_item, waited = threading.Barrier(2), tracking._track_item, threading.local()
+
+    def slow_track_item(*args: Any, **terms: Any) -> None:
+        track_item(*args, **terms)
+        if not hasattr(waited, "once"):
+            waited.once = True
+            both_have_one.wait(timeout=10)
+
+    monkeypatch.setattr(tracking, "_track_item", slow_track_item)
+    lines = [{**acme.whom(who), "feature_id": "messages", "value": 7} for who in ("alice", "bob")]
+    answers = at_once(*[sent(acme, "balances.batch_track", some) for some in (lines, lines[::-1])])
+    assert [status for status, _ in answers] == [202, 202]
+    assert [acme.numbers(of=who) for who in ("alice", "bob")] == [(100, 86, 14)] * 2
+    assert_the_books_are_right()
 
 
 def test_controls_set_at_once_do_not_undo_each_other(acme: Account) -> None:
