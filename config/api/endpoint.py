@@ -111,7 +111,7 @@ class Endpoint(APIView):
             _expect_json(content_type)
         data = self.read(body, request, path)
         keys = self._keys(body, request)
-        work = partial(self._respond, data, request)
+        work: Callable[[], HttpResponse] = partial(self._respond, data, request)
         if keys:
             work = self._once_per_key(keys, work, body, request)
         return work() if self.keyed is Keyed.LEASE else deadlock.begin_again(work)
