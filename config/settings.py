@@ -191,6 +191,8 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "fontTools": {"level": "WARNING"},
+        # It tells of each request and each answer; what goes wrong is logged by billing.processors.stripe.
+        "stripe": {"level": "WARNING"},
     },
 }
 

@@ -51,6 +51,17 @@ def test_each_scope_has_a_subscription_of_its_own_and_all_renew_at_the_shared_bo
     assert differences() == []
 
 
+def test_a_customer_known_to_stripe_before_gets_a_test_clock_and_renews_on_it(shop: Shop, fake: FakeStripe) -> None:
+    shop.api.post("customers.get_or_create", customer_id=CUSTOMER)
+    shop.card("success")
+    shop.on("2027-04-01")
+    shop.buys("pro")
+    shop.on("2027-05-02")
+    assert charged(fake) == 40
+    assert fake.world.get("customer", acme().processor_id)["test_clock"] is not None
+    assert differences() == []
+
+
 def test_overage_is_a_line_on_the_draft_that_stripe_opened(shop: Shop, fake: FakeStripe) -> None:
     shop.opens("2027-04-01", "a")
     shop.buys("pro", "a")

@@ -90,7 +90,12 @@ def translated(problem: stripe.StripeError) -> ProcessorFailure:
     """Stripe's error in our words, with what staff can do about it."""
     said = problem.user_message or "no reason given"
     request = f" (Stripe request {problem.request_id})" if problem.request_id else ""
-    logger.warning("Stripe: %s %s%s", type(problem).__name__, said, request)
+    is_missing = isinstance(problem, stripe.InvalidRequestError) and (
+        problem.code == "resource_missing" or problem.http_status == 404
+    )
+    # Whether what isn't there should be is for the caller to say: a plan's product is looked for before it is made.
+    level = logging.DEBUG if is_missing else logging.WARNING
+    logger.log(level, "Stripe: %s %s%s", type(problem).__name__, said, request)
     match problem:
         case stripe.AuthenticationError():
             return ProcessorMisconfigured(f"Stripe refuses our key. Put a valid one into STRIPE_SECRET_KEY.{request}")
@@ -102,7 +107,7 @@ def translated(problem: stripe.StripeError) -> ProcessorFailure:
             return ProcessorUnavailable(f"Stripe is busy. Try again in a few seconds.{request}")
         case stripe.IdempotencyError():
             return ProcessorRefused(f"An earlier try of this step had other contents. Run reconcile.{request}")
-        case stripe.InvalidRequestError() if problem.code == "resource_missing" or problem.http_status == 404:
+        case stripe.InvalidRequestError() if is_missing:
             return MissingAtProcessor(f"Stripe doesn't know it: {said}{request}")
         case stripe.InvalidRequestError():
             return ProcessorRefused(f"Stripe refused: {said}{request}")

@@ -94,7 +94,7 @@ def turn_clock(client: Client, customer_id: str, at: datetime) -> None:
     key = read(client, customer_id).get("test_clock")
     if not key:
         params = {"frozen_time": seconds(at), "customer": customer_id}
-        client.call(clocks.create, params=params, key=f"clock-{customer_id}")
+        client.call(clocks.create, params=params, key=f"clock-{customer_id}-{digest(params)}")
         return
     if client.call(clocks.retrieve, key)["frozen_time"] >= seconds(at):
         return

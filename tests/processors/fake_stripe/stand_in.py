@@ -1,8 +1,10 @@
 """The Stripe processor with the fake behind it: for tests, and for a server with DEBUG and STRIPE_STAND_IN set.
 
-    DEBUG=true STRIPE_STAND_IN=tests.processors.fake_stripe.stand_in.processor STRIPE_WEBHOOK_SECRET=whsec_fake …
+    STRIPE_STAND_IN=tests.processors.fake_stripe.stand_in.processor STRIPE_WEBHOOK_SECRET=whsec_fake \
+      .uv/bin/uv run manage.py demo --data /tmp/on_stripe
 
-The account lives in the server's memory: one worker, and a database that starts with it.
+The account lives in the server's memory, so the database has to start with it: a new --data each time. The demo then
+loads no customers, and webhooks arrive as from Stripe.
 """
 
 import threading

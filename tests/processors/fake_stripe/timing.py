@@ -19,7 +19,19 @@ def create_clock(world: World, params: dict[str, Any]) -> Thing:
         "created": world.now(),
         "deletes_after": world.now() + 30 * 86_400,
     }
-    return world.add("test_helpers.test_clock", clock)
+    customer = world.get("customer", params["customer"]) if "customer" in params else None
+    if customer is not None and customer["test_clock"]:
+        raise Refused("The customer is on a test clock already, and stays there.", param="customer")
+    made = world.add("test_helpers.test_clock", clock)
+    if customer is not None:
+        for thing in [customer, *_of(world, customer["id"])]:
+            thing["test_clock"] = made["id"]
+    return made
+
+
+def _of(world: World, customer: str) -> Iterator[Thing]:
+    for kind in ("subscription", "invoice"):
+        yield from world.all(kind, customer=customer)
 
 
 def advance_clock(world: World, key: str, to: int) -> Thing:
