@@ -52,6 +52,18 @@ def environment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
                 id="subledger.E005",
             )
         )
+    for name, value, starts in (
+        ("STRIPE_SECRET_KEY", stripe_key, ("sk_", "rk_")),
+        ("STRIPE_WEBHOOK_SECRET", settings.STRIPE_WEBHOOK_SECRET, ("whsec_",)),
+    ):
+        if value and not value.startswith(starts):
+            found.append(
+                Error(
+                    f"{name} isn't what Stripe calls so.",
+                    hint=f"It starts with {' or '.join(starts)}.",
+                    id="subledger.E008",
+                )
+            )
     missing = [path for path in settings.INVOICE_FONTS if not Path(path).is_file()]
     if missing:
         found.append(

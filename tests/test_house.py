@@ -101,6 +101,8 @@ def security_ids() -> set[str]:
             {"subledger.E004"},
         ),
         ({"STRIPE_SECRET_KEY": "sk_test_1"}, {"subledger.E005"}),
+        ({"STRIPE_SECRET_KEY": "pk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}, {"subledger.E008"}),
+        ({"STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRET": "we_1"}, {"subledger.E008"}),
         ({"SECRET_KEY": settings.INSECURE_SECRET_KEY}, {"subledger.E006"}),
         ({"SECRET_KEY": settings.INSECURE_SECRET_KEY, "DEBUG": True}, set()),
         ({"INVOICE_FONTS": ["/nowhere/font.otf"]}, {"subledger.E007"}),

@@ -29,6 +29,13 @@ class ProcessorRefused(ProcessorFailure):
     code, status = "processor_refused", 409
 
 
+class CardRefused(ProcessorRefused):
+    """The bank refused the card; `asks_customer` when it wants the customer to confirm (3D Secure)."""
+
+    code, status = "card_refused", 402
+    asks_customer = False
+
+
 class MissingAtProcessor(ProcessorRefused):
     """It does not know the id, or not any more."""
 
@@ -40,6 +47,12 @@ class RenewalNotReady(ProcessorFailure):
 
     code, status = "renewal_not_ready", 503
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
+
+
+class WrongVersion(DomainError):
+    """A webhook was written for another version of the processor's API."""
+
+    code, status = "wrong_api_version", 400
 
 
 class InvalidSignature(DomainError):

@@ -130,11 +130,12 @@ class ProcessorSubscription:
     customer_id: str = ""
     anchor: datetime | None = None
     started_at: datetime | None = None
+    sends_invoice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """An invoice to make and collect."""
+    """An invoice to make and collect; an earlier try under its key is looked for among those made `since`."""
 
     customer_id: str
     currency: str
@@ -144,6 +145,7 @@ class Charge:
     net_terms_days: int | None = None
     renewal: Renewal | None = None
     tries_again: bool = False
+    since: datetime | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The same, as `charge_invoice` takes it."""
@@ -166,6 +168,7 @@ class EventKind(StrEnum):
     SUBSCRIPTION = "subscription"
     INVOICE = "invoice"
     CUSTOMER = "customer"
+    REFUND = "refund"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +215,12 @@ class PaymentProcessor(Protocol):
         net_terms_days: int | None = None,
         renewal: Renewal | None = None,
         tries_again: bool = False,
+        since: datetime | None = None,
     ) -> ProcessorInvoice:
         """Make an invoice and collect it. A total below 0 is paid at once and becomes credit; what fails stays open.
 
-        With `tries_again` the processor may try the card again by itself later.
+        With `tries_again` the processor may try the card again by itself later. `since` is when the key was first
+        used, or before: no earlier invoice can be the one that it made.
         """
 
     def charge_invoices(self, charges: Sequence[Charge]) -> list[ProcessorInvoice]:
@@ -227,7 +232,7 @@ class PaymentProcessor(Protocol):
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         """The invoice as it is now."""
 
-    def invoice_by_key(self, key: str, *, customer_id: str) -> ProcessorInvoice | None:
+    def invoice_by_key(self, key: str, *, customer_id: str, since: datetime | None = None) -> ProcessorInvoice | None:
         """The invoice that `charge_invoice` made under a key; None when it never got that far."""
 
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:

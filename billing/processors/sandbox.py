@@ -85,6 +85,7 @@ class SandboxProcessor:
         net_terms_days: int | None = None,
         renewal: Renewal | None = None,
         tries_again: bool = False,
+        since: datetime | None = None,
     ) -> ProcessorInvoice:
         charge = Charge(customer_id=customer_id, currency=currency, items=items, collection=collection, key=key)
         return self.charge_invoices([charge])[0]
@@ -132,7 +133,7 @@ class SandboxProcessor:
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         return _invoice(SandboxInvoice.objects.get(invoice_id=invoice_id))
 
-    def invoice_by_key(self, key: str, *, customer_id: str) -> ProcessorInvoice | None:
+    def invoice_by_key(self, key: str, *, customer_id: str, since: datetime | None = None) -> ProcessorInvoice | None:
         row = SandboxInvoice.objects.filter(customer_id=customer_id, idempotency_key=key).first()
         return _invoice(row) if row else None
 

@@ -113,6 +113,7 @@ def charge(job: Job, outcome: Outcome, operation: Operation) -> Charge:
         net_terms_days=job.net_terms_days,
         renewal=job.renewal,
         tries_again=job.unpaid is Unpaid.GOES_ON,
+        since=finishing.since(operation, job.customer),
     )
 
 

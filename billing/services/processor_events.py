@@ -8,7 +8,7 @@ from functools import partial
 from billing.errors import NothingToPay
 from billing.models import Invoice, Operation, ProcessorEvent, Subscription
 from billing.processors import get_processor, registry
-from billing.processors.failures import ProcessorMisconfigured
+from billing.processors.failures import ProcessorMisconfigured, WrongVersion
 from billing.processors.protocol import EventKind, ProcessorEventData, ProcessorSubscription
 from billing.processors.stripe import StripeProcessor
 from billing.services import clock as clocks
@@ -31,12 +31,18 @@ _LIVE = (Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
 def receive(body: bytes, signature: str, *, secret: str, at: datetime) -> ProcessorEvent:
     """Write a signed event down, committed, and process it unless that is done; a repeat finds the first one.
 
-    Raises InvalidSignature. What goes wrong in processing is kept on the event, whose status then is failed.
+    Raises InvalidSignature, and WrongVersion for an endpoint that was made for another version of Stripe's API. What
+    goes wrong in processing is kept on the event, whose status then is failed.
     """
     data = _processor().read_event(body, signature, secret)
     event, _ = ProcessorEvent.objects.get_or_create(
         event_id=data.id, defaults={"type": data.type[:100], "body": body.decode(), "received_at": at}
     )
+    if data.note:
+        # Nothing is read out of it; Stripe shows the endpoint as failing, and whoever set it up is told why.
+        event.status, event.error = Status.IGNORED, data.note
+        event.save(update_fields=["status", "error"])
+        raise WrongVersion(data.note)
     if event.status in (Status.RECEIVED, Status.FAILED):
         process(event, at=at)
     return event
@@ -149,6 +155,8 @@ def _apply(data: ProcessorEventData, at: datetime) -> ProcessorEvent.Status:
             look_at_invoice(customer, data.object_id, at)
         case EventKind.CUSTOMER:
             _customer(customer)
+        case EventKind.REFUND:
+            copy_refunds(customer)
     return Status.DONE
 
 
@@ -204,6 +212,14 @@ def look_at_invoice(customer: Customer, invoice_id: str, at: datetime) -> None:
             payments.invoice_paid(invoice, found, at=moment)
         elif found.status != invoice.status:
             invoices.mark(invoice, found, at=moment)
+
+
+def copy_refunds(customer: Customer) -> None:
+    """Take over what was given back on Stripe's dashboard."""
+    with queue.customer(customer):
+        recovery.finish_pending(customer)
+        for key, given in _processor().refunds(customer.processor_id).items():
+            Invoice.objects.filter(customer=customer, processor_id=key, refunded__lt=given).update(refunded=given)
 
 
 def _subscription(customer: Customer, subscription_id: str, at: datetime) -> None:

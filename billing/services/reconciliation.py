@@ -46,6 +46,7 @@ def compare(customer: Customer, *, at: datetime) -> list[Difference]:
         return [*found, Difference(name, "customer", "id", customer.processor_id, "missing")]
     found += _subscriptions(customer, theirs, customer.now(at))
     found += _invoices(customer, billed)
+    found += _refunds(customer, processor, {row.id for row, mark in billed if mark == "reversed"})
     return found
 
 
@@ -65,6 +66,7 @@ def repair(customer: Customer, *, at: datetime) -> None:
                 processor.cancel_subscription(row.id, key=f"reconcile-{row.id}")
     for invoice in Invoice.objects.filter(customer=customer, status=Invoice.Status.OPEN).exclude(processor_id=""):
         processor_events.look_at_invoice(customer, invoice.processor_id, at)
+    processor_events.copy_refunds(customer)
 
 
 def scopes(customer: Customer) -> list[Entity | None]:
@@ -106,11 +108,16 @@ def _subscriptions(customer: Customer, theirs: dict[str, ProcessorSubscription],
 
 
 def _fields(terms: SubscriptionTerms, row: ProcessorSubscription) -> Iterator[tuple[str, object, object]]:
+    yield "ref", terms.ref, row.ref
+    yield "entity_id", terms.entity_id, row.entity_id
     yield "currency", terms.currency, row.currency
+    yield "sends invoices", terms.sends_invoice, row.sends_invoice
     yield "current_period_end", _second(terms.period_end), row.current_period_end
     yield "cancel_at", _second(terms.cancel_at), row.cancel_at
     yield "is trialing", terms.status == "trialing", row.status == "trialing"
-    ours = {(item.plan_id, item.feature_id): (item.quantity.normalize(), item.amount) for item in terms.items}
+    ours = {
+        (item.plan_id, item.feature_id): (item.quantity.normalize(), item.amount) for item in _processor().shown(terms)
+    }
     there = {(item.plan_id, item.feature_id): (item.quantity.normalize(), item.amount) for item in row.items}
     for key in ours.keys() | there.keys():
         label = f"{key[0]} {key[1] or 'base price'}"
@@ -123,6 +130,15 @@ def _priced(value: tuple[Decimal, Decimal] | None) -> str:
 
 def _second(moment: datetime | None) -> datetime | None:
     return moment.replace(microsecond=0) if moment is not None else None
+
+
+def _refunds(customer: Customer, processor: StripeProcessor, reversed_ones: set[str]) -> Iterator[Difference]:
+    """What was undone altogether is refunded in full here, though credit may have paid a part of it."""
+    given = processor.refunds(customer.processor_id)
+    for invoice in Invoice.objects.filter(customer=customer, status=Invoice.Status.PAID).exclude(processor_id=""):
+        theirs = given.get(invoice.processor_id, Decimal(0))
+        if invoice.refunded != theirs and invoice.processor_id not in reversed_ones:
+            yield Difference(customer.external_id, f"invoice {invoice}", "refunded", str(invoice.refunded), str(theirs))
 
 
 def _invoices(customer: Customer, billed: list[tuple[ProcessorInvoice, str]]) -> Iterator[Difference]:

@@ -124,7 +124,9 @@ def _settle(operation: Operation) -> None:
             logger.info("operation %s: %s", operation.pk, waits.message)
         return
     collected = get_processor().invoice_by_key(
-        finishing.invoice_key(operation), customer_id=operation.customer.processor_id
+        finishing.invoice_key(operation),
+        customer_id=operation.customer.processor_id,
+        since=finishing.since(operation, operation.customer),
     )
     if collected is None and "session_id" in operation.outcome:
         # The page is still open: nothing was paid on it.

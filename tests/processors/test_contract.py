@@ -1,21 +1,30 @@
-"""What every payment processor promises the engine: one suite, run on each of them."""
+"""What every payment processor promises the engine: one suite, run on each; on Stripe itself with STRIPE_TEST_KEY."""
 
 import itertools
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
 from billing.processors import Collection, InvoiceItem, Problem, ProcessorInvoice, SubscriptionItemState
 from billing.processors.protocol import Controls, PaymentProcessor, SubscriptionTerms
 from billing.processors.sandbox import SandboxProcessor
+from billing.processors.stripe import StripeProcessor
 from plans.intervals import Interval, IntervalUnit
 
 pytestmark = pytest.mark.django_db
 
 AT = datetime(2027, 4, 1, tzinfo=UTC)
 MONTH = Interval(IntervalUnit.MONTH)
+STRIPE_KEY = os.environ.get("STRIPE_TEST_KEY", "")
+WITH_KEY = pytest.mark.skipif("_test_" not in STRIPE_KEY, reason="STRIPE_TEST_KEY is not set to a test key")
+
+
+def _on_stripe_itself() -> PaymentProcessor:
+    return StripeProcessor(STRIPE_KEY)
 
 
 def _on_stripe() -> PaymentProcessor:
@@ -30,11 +39,16 @@ class Till:
     def __init__(self, processor: PaymentProcessor, card: str | None = "success") -> None:
         self.processor = processor
         self.controls: Controls = processor  # type: ignore[assignment]  # each of ours can play the customer too
-        self.keys = map("key-{}".format, itertools.count())
+        self.mark = uuid4().hex
+        self.keys = map(self.key, itertools.count())
         self.customer = processor.ensure_customer(
-            ref="acme", email="alice@example.com", name="Alice", clock_at=AT, key="customer-1"
+            ref="acme", email="alice@example.com", name="Alice", clock_at=AT, key=self.key("customer")
         )
         self.card(card)
+
+    def key(self, name: object) -> str:
+        """The same for the same name, and nobody else's: Stripe remembers them for a day."""
+        return f"{self.mark}-{name}"
 
     def card(self, behavior: str | None) -> None:
         self.controls.set_card(self.customer, behavior)
@@ -62,7 +76,13 @@ class Till:
         return SubscriptionTerms(**given)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=[SandboxProcessor, _on_stripe], ids=["sandbox", "stripe on the fake"])
+@pytest.fixture(
+    params=[
+        pytest.param(SandboxProcessor, id="sandbox"),
+        pytest.param(_on_stripe, id="stripe on the fake"),
+        pytest.param(_on_stripe_itself, id="stripe", marks=WITH_KEY),
+    ]
+)
 def till(request: pytest.FixtureRequest) -> Till:
     make: Callable[[], PaymentProcessor] = request.param
     return Till(make())
@@ -75,12 +95,12 @@ def test_a_card_that_pays_pays_the_sum_of_the_lines(till: Till) -> None:
 
 
 def test_the_same_key_charges_once(till: Till) -> None:
-    first = till.charge("20", key="once")
-    assert till.charge("20", key="once").id == first.id
-    found = till.processor.invoice_by_key("once", customer_id=till.customer)
+    first = till.charge("20", key=till.key("once"))
+    assert till.charge("20", key=till.key("once")).id == first.id
+    found = till.processor.invoice_by_key(till.key("once"), customer_id=till.customer)
     assert found is not None
     assert found.id == first.id
-    assert till.processor.invoice_by_key("never", customer_id=till.customer) is None
+    assert till.processor.invoice_by_key(till.key("never"), customer_id=till.customer) is None
 
 
 @pytest.mark.parametrize(
@@ -141,9 +161,9 @@ def test_invoices_can_be_sent_or_kept_as_drafts(till: Till) -> None:
 
 def test_a_refund_gives_back_once_and_no_more_than_was_paid(till: Till) -> None:
     paid = till.charge("20")
-    assert till.processor.refund(paid.id, Decimal(5), key="first") == 5
-    assert till.processor.refund(paid.id, Decimal(5), key="first") == 5
-    assert till.processor.refund(paid.id, Decimal(100), key="second") == 15
+    assert till.processor.refund(paid.id, Decimal(5), key=till.key("first")) == 5
+    assert till.processor.refund(paid.id, Decimal(5), key=till.key("first")) == 5
+    assert till.processor.refund(paid.id, Decimal(100), key=till.key("second")) == 15
 
 
 def test_the_card_on_file_is_known(till: Till) -> None:
@@ -163,16 +183,16 @@ def test_a_checkout_is_open_until_it_is_completed_or_closed(till: Till) -> None:
             key=key,
         ).id
 
-    session = checkout("c1")
-    assert checkout("c1") == session
+    session = checkout(till.key("c1"))
+    assert checkout(till.key("c1")) == session
     assert till.processor.session(session).status == "open"
     assert till.processor.expire_session(session)
     assert till.processor.session(session).status == "expired"
 
 
 def test_subscriptions_are_opened_once_changed_in_place_and_ended(till: Till) -> None:
-    opened = till.processor.put_subscription("", till.terms(), key="s1")
-    assert till.processor.put_subscription("", till.terms(), key="s1") == opened
+    opened = till.processor.put_subscription("", till.terms(), key=till.key("s1"))
+    assert till.processor.put_subscription("", till.terms(), key=till.key("s1")) == opened
     (shown,) = [row for row in till.processor.subscriptions(till.customer) if row.status != "canceled"]
     assert (shown.id, shown.entity_id) == (opened, "a")
     assert [(item.plan_id, item.quantity, item.amount) for item in shown.items] == [("pro", Decimal(1), Decimal(20))]
@@ -180,12 +200,12 @@ def test_subscriptions_are_opened_once_changed_in_place_and_ended(till: Till) ->
         SubscriptionItemState("premium", None, Decimal(1), Decimal(50), MONTH, "Premium"),
         SubscriptionItemState("premium", "seats", Decimal(3), Decimal(20), MONTH, "Seats"),
     ]
-    kept = till.processor.put_subscription(opened, till.terms(items=more), key="s2")
+    kept = till.processor.put_subscription(opened, till.terms(items=more), key=till.key("s2"))
     (shown,) = [row for row in till.processor.subscriptions(till.customer) if row.status != "canceled"]
     assert shown.id == kept
     assert sorted((item.feature_id or "", item.quantity) for item in shown.items) == [
         ("", Decimal(1)),
         ("seats", Decimal(3)),
     ]
-    till.processor.cancel_subscription(kept, key="s3")
+    till.processor.cancel_subscription(kept, key=till.key("s3"))
     assert all(row.status == "canceled" for row in till.processor.subscriptions(till.customer))

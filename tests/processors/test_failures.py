@@ -1,19 +1,23 @@
 """What goes wrong with Stripe, told so that staff know what to do; and how the client is set up."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import stripe as sdk
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from billing.models import Operation
-from billing.processors.failures import MissingAtProcessor, ProcessorRefused
+from billing.processors import Collection, InvoiceItem
+from billing.processors.failures import CardRefused, MissingAtProcessor, ProcessorRefused
 from billing.processors.stripe import StripeProcessor
 from billing.processors.stripe.money import from_minor, to_minor
+from config import clock
 from entities.models import Customer
-from tests.processors.fake_stripe import FakeStripe, Fault
+from tests.processors.fake_stripe import FakeStripe, Fault, invoices
 from tests.processors.fake_stripe.stand_in import StandIn
 from tests.processors.test_stripe_billing import charged
 from tests.selling import CUSTOMER, Shop
@@ -26,6 +30,7 @@ from tests.selling import CUSTOMER, Shop
         (Fault.FORBIDDEN, 502, "processor_misconfigured", "permission"),
         (Fault.RATE_LIMIT, 503, "processor_unavailable", "busy"),
         (Fault.LOCKED, 503, "processor_unavailable", "busy"),
+        (Fault.KEY_IN_USE, 503, "processor_unavailable", "still at work"),
         (Fault.SERVER_ERROR, 503, "processor_unavailable", "try again"),
         (Fault.TIMEOUT, 503, "processor_unavailable", "try again"),
     ],
@@ -46,6 +51,30 @@ def test_each_failure_says_what_to_do_and_leaves_nothing_behind(
     assert not Operation.objects.filter(status="pending").exists()
 
 
+# What is asked of Stripe, and the right that a restricted key needs for it.
+RIGHTS = {
+    "customers": "Customers",
+    "payment_methods": "PaymentMethods",
+    "products": "Products",
+    "subscriptions": "Subscriptions",
+    "invoices": "Invoices",
+    "invoice_payments": "Invoices",
+    "checkout": "Checkout Sessions",
+    "billing_portal": "Customer portal",
+    "refunds": "Charges and Refunds",
+    "charges": "Charges and Refunds",
+    "webhook_endpoints": "Webhook Endpoints",
+    "test_helpers": "Test clocks",
+}
+
+
+def test_the_readme_names_every_right_that_a_restricted_key_needs() -> None:
+    sources = "".join(path.read_text() for path in (settings.BASE_DIR / "billing/processors/stripe").glob("*.py"))
+    assert set(re.findall(r"api\.v1\.(\w+)", sources)) == RIGHTS.keys()
+    told = (settings.BASE_DIR / "README.md").read_text().split("Make a restricted key")[1].split("2. Confirm")[0]
+    assert [right for right in RIGHTS.values() if right not in " ".join(told.split())] == []
+
+
 def test_other_contents_under_a_used_key_are_refused(stripe: StandIn, db: None) -> None:
     create = stripe.client.api.v1.customers.create
     stripe.client.call(create, params={"name": "Alice"}, key="k")
@@ -56,6 +85,41 @@ def test_other_contents_under_a_used_key_are_refused(stripe: StandIn, db: None) 
 def test_what_stripe_does_not_know_is_told(stripe: StandIn, db: None) -> None:
     with pytest.raises(MissingAtProcessor, match="No such invoice"):
         stripe.invoice("in_nowhere")
+
+
+def test_a_card_that_the_bank_refuses_elsewhere_than_at_an_invoice_is_told_as_such(stripe: StandIn, db: None) -> None:
+    problem = sdk.CardError("Your card was declined.", None, "card_declined", http_status=402)  # type: ignore[no-untyped-call]
+
+    def refuse(**_: Any) -> None:
+        raise problem
+
+    with pytest.raises(CardRefused, match="The bank refused the card: Your card was declined") as told:
+        stripe.client.call(refuse)
+    assert (told.value.status, told.value.asks_customer) == (402, False)
+
+
+def test_what_was_made_under_a_key_is_found_among_many_later_invoices_when_stripe_forgot_the_key(
+    stripe: StandIn, db: None
+) -> None:
+    customer = stripe.ensure_customer(ref="x", email="", name="", clock_at=None, key="x")
+    stripe.set_card(customer, "success")
+
+    def charge() -> str:
+        return stripe.charge_invoice(
+            customer_id=customer,
+            currency="usd",
+            items=[InvoiceItem("Pro", Decimal(20))],
+            collection=Collection.CARD,
+            key="once",
+            since=clock.now(),
+        ).id
+
+    first = charge()
+    for _ in range(120):
+        invoices.create(stripe.fake.world, {"customer": customer})
+    stripe.fake.forget_keys()
+    assert charge() == first
+    assert stripe.fake.paid(customer) == 2000
 
 
 def test_no_call_is_made_inside_a_transaction(stripe: StandIn, db: None) -> None:

@@ -54,7 +54,7 @@ def test_the_plan_is_held_as_it_is_paid_and_renews_in_the_same_subscription(
         assert shown["current_period_end"] == ms("2027-05-01T10:20:30")
         assert (shop.left("messages"), shop.left("words")) == (470, 40)
         assert shop.api.post("billing.import", **body(foreign))["flashed"][0]["skipped"] is True
-        assert len(differences()) == 2  # the price there has no names of ours yet
+        assert len(differences()) == 3  # neither the subscription there nor its price has our names yet
         call_command("reconcile", repair=True)
         assert differences() == []
         shop.uses("words", 60)

@@ -28,7 +28,7 @@ WEEK = Interval(IntervalUnit.WEEK)
 class Alice:
     """A customer on a test clock with a card that pays."""
 
-    def __init__(self, opened: datetime) -> None:
+    def __init__(self, opened: datetime | None) -> None:
         self.processor = StripeProcessor(KEY)
         self.mark = uuid4().hex
         self.customer = self.processor.ensure_customer(
@@ -158,6 +158,15 @@ def test_credit_is_used_up_and_a_refund_goes_to_the_card() -> None:
     assert alice.charge(20) == "paid"
     newest = next(iter(alice.processor.invoices_with_marks(alice.customer)))[0]
     assert alice.processor.refund(newest.id, Decimal(20), key=uuid4().hex) == 5
+    assert alice.processor.refunds(alice.customer) == {newest.id: 5}
+
+
+def test_a_customer_from_before_can_be_put_on_a_test_clock() -> None:
+    alice = Alice(None)
+    alice.until(at(4, 1))
+    alice.put(alice.terms(at(4, 1), at(4, 1), at(5, 1)))
+    alice.until(at(4, 2))
+    assert alice.paid() == []
 
 
 def test_a_page_is_made_and_closed() -> None:

@@ -12,7 +12,7 @@ from config import clock
 from entities.models import Customer
 from tests.processors.fake_stripe import FakeStripe
 from tests.processors.fake_stripe.stand_in import StandIn
-from tests.selling import CUSTOMER, Shop, ms
+from tests.selling import CUSTOMER, Shop, ms, prepaid
 
 type Endpoint = Callable[[bytes, str], int]
 
@@ -59,6 +59,22 @@ def test_a_customer_known_to_stripe_before_gets_a_test_clock_and_renews_on_it(sh
     shop.on("2027-05-02")
     assert charged(fake) == 40
     assert fake.world.get("customer", acme().processor_id)["test_clock"] is not None
+    assert differences() == []
+
+
+def test_more_prices_than_stripe_takes_are_billed_all_the_same(shop: Shop, fake: FakeStripe) -> None:
+    for n in range(24):
+        shop.api.post("features.create", feature_id=f"pack_{n}", name=f"Pack {n}", type="metered", consumable=True)
+    shop.plan("wide", 20, *[prepaid(f"pack_{n}", 0, n + 1, 10) for n in range(24)], group="wide")
+    shop.opens("2027-04-01")
+    wanted = [{"feature_id": f"pack_{n}", "quantity": 10} for n in range(24)]
+    assert shop.buys("wide", feature_quantities=wanted) == 20 + 300
+    (held,) = fake.world.all("subscription")
+    prices = [item["price"]["unit_amount"] for item in held["items"]["data"]]
+    assert (len(prices), sum(prices)) == (20, 32000)
+    assert differences() == []
+    shop.on("2027-05-02")
+    assert charged(fake) == 640
     assert differences() == []
 
 

@@ -12,7 +12,7 @@ from billing.models import Invoice, Operation, ProcessorEvent, Subscription
 from billing.services import processor_events
 from config import clock
 from entities.models import Customer
-from tests.processors.fake_stripe import FakeStripe, Fault
+from tests.processors.fake_stripe import FakeStripe, Fault, charges
 from tests.processors.fake_stripe.stand_in import StandIn
 from tests.processors.test_stripe_billing import acme, charged, differences
 from tests.selling import CUSTOMER, Shop
@@ -235,13 +235,27 @@ def test_an_address_changed_at_stripe_is_copied(shop: Shop, stripe: StandIn, end
     assert acme().email == "billing@acme.example"
 
 
-def test_an_event_of_another_api_version_is_left(shop: Shop, fake: FakeStripe, endpoint: Endpoint) -> None:
+def test_an_endpoint_of_another_api_version_is_refused_and_says_what_to_do(
+    shop: Shop, fake: FakeStripe, endpoint: Endpoint
+) -> None:
     shop.opens()
-    shop.buys("pro")
     for row in fake.webhooks.waiting:
         row["event"]["api_version"] = "2020-08-27"
-    assert set(fake.webhooks.deliver(endpoint)) == {200}
-    assert set(ProcessorEvent.objects.values_list("status", flat=True)) == {"ignored"}
+    assert set(fake.webhooks.deliver(endpoint)) == {400}
+    told = ProcessorEvent.objects.first()
+    assert told is not None
+    assert (told.status, "create_stripe_webhook" in told.error) == ("ignored", True)
+
+
+def test_what_is_given_back_on_the_dashboard_is_copied(shop: Shop, fake: FakeStripe, endpoint: Endpoint) -> None:
+    shop.opens("2027-04-01")
+    shop.buys("pro")
+    (intent,) = fake.world.all("payment_intent")
+    charges.refund(fake.world, {"payment_intent": intent["id"], "amount": 550})
+    assert [line.split(": here ")[1] for line in differences()] == ["0.0000, at Stripe 5.50"]
+    fake.webhooks.deliver(endpoint, doubled=True)
+    assert Invoice.objects.get().refunded == Decimal("5.5")
+    assert differences() == []
 
 
 def test_a_page_that_expires_gives_the_change_up(shop: Shop, fake: FakeStripe, endpoint: Endpoint) -> None:

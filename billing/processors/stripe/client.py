@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from billing.processors.failures import (
+    CardRefused,
     MissingAtProcessor,
     ProcessorFailure,
     ProcessorMisconfigured,
@@ -30,6 +31,14 @@ API_VERSION: str = stripe.api_version
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _RETRIES = 2
 _LONGEST_KEY = 255
+_NEEDS_CUSTOMER = frozenset(
+    [
+        "authentication_required",
+        "invoice_payment_intent_requires_action",
+        "subscription_payment_intent_requires_action",
+        "payment_intent_authentication_failure",
+    ]
+)
 
 stripe.enable_telemetry = False
 os.environ.setdefault("STRIPE_SUPPRESS_NOTICES", "true")
@@ -38,7 +47,7 @@ type Found = dict[str, Any]
 
 
 class Client:
-    """A Stripe account. `call` answers with plain dicts and raises ProcessorFailure, or stripe.CardError for a card."""
+    """A Stripe account. `call` answers with plain dicts and raises ProcessorFailure, CardRefused for a card."""
 
     def __init__(self, api_key: str, *, http_client: stripe.HTTPClient | None = None) -> None:
         self.is_test = "_test_" in api_key
@@ -57,8 +66,6 @@ class Client:
         options = {"idempotency_key": _unique(key)} if key else {}
         try:
             answer = what(*ids, params=dict(params or {}), options=options)
-        except stripe.CardError:
-            raise
         except stripe.StripeError as problem:
             raise translated(problem) from problem
         found: Found = answer.to_dict()
@@ -66,11 +73,11 @@ class Client:
         found["_replayed"] = bool(response) and (response.headers or {}).get("idempotent-replayed") == "true"
         return found
 
-    def each(self, what: Callable[..., Any], *, params: Mapping[str, Any]) -> Iterator[Found]:
+    def each(self, what: Callable[..., Any], *ids: str, params: Mapping[str, Any]) -> Iterator[Found]:
         """All rows of a list, page by page, newest first."""
         after: dict[str, str] = {}
         while True:
-            page = self.call(what, params={"limit": 100, **params, **after})
+            page = self.call(what, *ids, params={"limit": 100, **params, **after})
             yield from page["data"]
             if not page["has_more"]:
                 return
@@ -103,6 +110,10 @@ def translated(problem: stripe.StripeError) -> ProcessorFailure:
             return ProcessorMisconfigured(
                 f"The Stripe key lacks a permission: {said} Add it to the key on Stripe's dashboard.{request}"
             )
+        case stripe.CardError():
+            return _refused_card(problem, f"The bank refused the card: {said}{request}")
+        case stripe.StripeError() if problem.http_status == 409:
+            return ProcessorUnavailable(f"Stripe is still at work on an earlier try. Try again in a minute.{request}")
         case stripe.RateLimitError():
             return ProcessorUnavailable(f"Stripe is busy. Try again in a few seconds.{request}")
         case stripe.IdempotencyError():
@@ -114,6 +125,13 @@ def translated(problem: stripe.StripeError) -> ProcessorFailure:
     return ProcessorUnavailable(
         f"Stripe can't be reached or is in trouble. What was begun is settled with the next call; try again.{request}"
     )
+
+
+def _refused_card(problem: stripe.CardError, message: str) -> CardRefused:
+    found = CardRefused(message)
+    codes = {problem.code, getattr(problem.error, "decline_code", None)}
+    found.asks_customer = bool(codes & _NEEDS_CUSTOMER)
+    return found
 
 
 def digest(value: Any) -> str:

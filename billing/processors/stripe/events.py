@@ -23,6 +23,7 @@ KINDS = {
     "invoice.voided": EventKind.INVOICE,
     "invoice.marked_uncollectible": EventKind.INVOICE,
     "customer.updated": EventKind.CUSTOMER,
+    "charge.refunded": EventKind.REFUND,
 }
 
 
@@ -49,7 +50,14 @@ def read(body: str) -> ProcessorEventData:
         customer_id=customer if isinstance(customer, str) else "",
         subscription_id=_subscription(thing) if kind is EventKind.INVOICE else "",
         boundary=moment(thing["period_end"]) if thing.get("billing_reason") == "subscription_cycle" else None,
-        note="" if event.get("api_version") == API_VERSION else f"made for API {event.get('api_version')}",
+        note="" if event.get("api_version") == API_VERSION else _wrong_version(event),
+    )
+
+
+def _wrong_version(event: dict[str, Any]) -> str:
+    return (
+        f"Written for Stripe's API {event.get('api_version')}; {API_VERSION} is spoken here. "
+        "Delete the endpoint on Stripe's dashboard and make one with create_stripe_webhook."
     )
 
 

@@ -1,11 +1,10 @@
 """Invoices at Stripe: ours, line by line, and the drafts of renewals that are filled in before they are collected."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-import stripe
-
-from billing.processors.failures import ProcessorRefused, ProcessorUnavailable, RenewalNotReady
+from billing.processors.failures import CardRefused, ProcessorRefused, ProcessorUnavailable, RenewalNotReady
 from billing.processors.protocol import Collection, InvoiceItem, Problem, ProcessorInvoice, Renewal
 from billing.processors.stripe import customers
 from billing.processors.stripe.client import Client, Found, digest, seconds
@@ -16,14 +15,7 @@ KEY = "subledger_key"
 BELONGS_TO = "subledger_belongs_to"
 REVERSED = "subledger_reversed"
 _LINES_A_CALL = 100
-_NEEDS_CUSTOMER = frozenset(
-    [
-        "authentication_required",
-        "invoice_payment_intent_requires_action",
-        "subscription_payment_intent_requires_action",
-        "payment_intent_authentication_failure",
-    ]
-)
+_CLOCKS_DIFFER = timedelta(hours=1)  # by more than any server's clock and Stripe's
 _CYCLE = "subscription_cycle"
 
 
@@ -37,13 +29,14 @@ def charge(
     key: str,
     net_terms_days: int | None,
     tries_again: bool,
+    since: datetime | None,
     belongs_to: str = "",
 ) -> ProcessorInvoice:
     """An invoice of our own: draft, lines, finalize, pay. Each step finds what an earlier try left."""
     if not items:
         # Nothing to say: Stripe has no use for it.
         return ProcessorInvoice(id="", status="paid", total=Decimal(0), currency=currency, url="")
-    found = find(client, customer_id, key)
+    found = find(client, customer_id, key, since=since)
     if found is None:
         params: Found = {
             "customer": customer_id,
@@ -81,6 +74,7 @@ def renew(
     collection: Collection,
     key: str,
     net_terms_days: int | None,
+    since: datetime | None,
 ) -> ProcessorInvoice:
     """Collect a renewal: in the draft that Stripe made for it where there is one, else as an invoice of our own."""
     cycle = cycle_invoice(client, renewal)
@@ -94,6 +88,7 @@ def renew(
             key=key,
             net_terms_days=net_terms_days,
             tries_again=True,
+            since=since,
         )
     if cycle["status"] == "draft":
         cycle = _fill(client, cycle, items, key=key)
@@ -111,6 +106,7 @@ def renew(
                 key=f"{key}-rest",
                 net_terms_days=net_terms_days,
                 tries_again=True,
+                since=since,
                 belongs_to=cycle["id"],
             )
     if collection is not Collection.CARD:
@@ -169,9 +165,9 @@ def pay(client: Client, found: Found, *, key: str) -> ProcessorInvoice:
         return shape(found, Problem.NO_CARD)
     try:
         paid = client.call(client.api.v1.invoices.pay, found["id"], params={"off_session": True}, key=key)
-    except stripe.CardError as problem:
-        asks = problem.code in _NEEDS_CUSTOMER or getattr(problem.error, "decline_code", None) in _NEEDS_CUSTOMER
-        return shape(read(client, found["id"]), Problem.AUTHENTICATION if asks else Problem.DECLINED)
+    except CardRefused as problem:
+        why = Problem.AUTHENTICATION if problem.asks_customer else Problem.DECLINED
+        return shape(read(client, found["id"]), why)
     except ProcessorRefused:
         # Paid meanwhile, on its page or by Stripe's own try?
         again = read(client, found["id"])
@@ -185,12 +181,15 @@ def read(client: Client, invoice_id: str) -> Found:
     return client.call(client.api.v1.invoices.retrieve, invoice_id)
 
 
-def find(client: Client, customer_id: str, key: str) -> Found | None:
-    """The invoice that was made under a key. Keys at Stripe last a day; the mark on the invoice stays."""
+def find(client: Client, customer_id: str, key: str, *, since: datetime | None) -> Found | None:
+    """The invoice that was made under a key, `since` then. Keys at Stripe last a day; the mark on the invoice stays."""
     if not customer_id:
         return None
-    page = client.call(client.api.v1.invoices.list, params={"customer": customer_id, "limit": 100})
-    return next((row for row in page["data"] if (row.get("metadata") or {}).get(KEY) == key), None)
+    params: Found = {"customer": customer_id}
+    if since is not None:
+        params["created"] = {"gte": seconds(since - _CLOCKS_DIFFER)}
+    rows = client.each(client.api.v1.invoices.list, params=params)
+    return next((row for row in rows if (row.get("metadata") or {}).get(KEY) == key), None)
 
 
 def finalize(client: Client, invoice_id: str, *, key: str) -> ProcessorInvoice:
@@ -216,41 +215,6 @@ def void(client: Client, invoice_id: str, *, key: str) -> ProcessorInvoice:
     return shape(found)
 
 
-def refund(client: Client, invoice_id: str, amount: Decimal, *, key: str) -> Decimal:
-    """Give back up to `amount` of what cards paid; what credit paid stays credit."""
-    if not invoice_id or amount <= 0:
-        return Decimal(0)
-    found = client.call(client.api.v1.invoices.retrieve, invoice_id, params={"expand": ["payments"]})
-    left, given = to_minor(amount, found["currency"]), 0
-    for payment in found["payments"]["data"]:
-        intent = (payment.get("payment") or {}).get("payment_intent")
-        if intent is None or payment["status"] != "paid":
-            continue
-        given += _refund_payment(client, intent, payment["amount_paid"] or 0, left - given, key=key)
-    return from_minor(given, found["currency"])
-
-
-def reverse(client: Client, invoice_id: str, *, key: str) -> None:
-    """Undo a paid invoice: cards get back what they paid, the balance what it paid or was given."""
-    found = read(client, invoice_id)
-    currency = found["currency"]
-    paid = from_minor(found["amount_paid"], currency)
-    refund(client, invoice_id, paid, key=key)
-    moved = (found.get("ending_balance") or 0) - found["starting_balance"]
-    if moved and not _balanced(client, found, key):
-        params: Found = {"amount": -moved, "currency": currency, "metadata": {KEY: key}}
-        transactions = client.api.v1.customers.balance_transactions
-        client.call(transactions.create, found["customer"], params=params, key=f"{key}-balance")
-    params = {"metadata": {REVERSED: key}}
-    client.call(client.api.v1.invoices.update, invoice_id, params=params, key=f"{key}-mark")
-
-
-def _balanced(client: Client, found: Found, key: str) -> bool:
-    params = {"limit": 100}
-    rows = client.call(client.api.v1.customers.balance_transactions.list, found["customer"], params=params)["data"]
-    return any((row.get("metadata") or {}).get(KEY) == key for row in rows)
-
-
 def shape(found: Found, problem: Problem | None = None) -> ProcessorInvoice:
     """An invoice in our words; what the processor wrote off counts as void."""
     status = {"uncollectible": "void"}.get(found["status"], found["status"])
@@ -262,23 +226,6 @@ def shape(found: Found, problem: Problem | None = None) -> ProcessorInvoice:
         url=found.get("hosted_invoice_url") or "",
         problem=problem if status == "open" else None,
     )
-
-
-def _refund_payment(client: Client, intent: str, paid: int, wanted: int, *, key: str) -> int:
-    """Refund one payment; what was refunded before under the key counts, what else was refunded is not there."""
-    given = 0
-    for row in client.each(client.api.v1.refunds.list, params={"payment_intent": intent}):
-        if row["status"] in ("failed", "canceled"):
-            continue
-        if (row.get("metadata") or {}).get(KEY) == key:
-            return int(row["amount"])
-        given += row["amount"]
-    amount = min(wanted, paid - given)
-    if amount <= 0:
-        return 0
-    params = {"payment_intent": intent, "amount": amount, "metadata": {KEY: key}}
-    client.call(client.api.v1.refunds.create, params=params, key=f"{key}-{intent}")
-    return amount
 
 
 def _fill(client: Client, found: Found, items: Sequence[InvoiceItem], *, key: str) -> Found:

@@ -18,9 +18,10 @@ from billing.processors.protocol import (
     Put,
     Renewal,
     Session,
+    SubscriptionItemState,
     SubscriptionTerms,
 )
-from billing.processors.stripe import customers, endpoints, events, invoicing, sessions, subscribing
+from billing.processors.stripe import customers, endpoints, events, invoicing, refunding, sessions, subscribing
 from billing.processors.stripe.client import Client
 from billing.processors.stripe.money import from_minor
 
@@ -65,6 +66,7 @@ class StripeProcessor:
         net_terms_days: int | None = None,
         renewal: Renewal | None = None,
         tries_again: bool = False,
+        since: datetime | None = None,
     ) -> ProcessorInvoice:
         if renewal is not None:
             return invoicing.renew(
@@ -76,6 +78,7 @@ class StripeProcessor:
                 collection=collection,
                 key=key,
                 net_terms_days=net_terms_days,
+                since=since,
             )
         return invoicing.charge(
             self.client,
@@ -86,6 +89,7 @@ class StripeProcessor:
             key=key,
             net_terms_days=net_terms_days,
             tries_again=tries_again,
+            since=since,
         )
 
     def charge_invoices(self, charges: Sequence[Charge]) -> list[ProcessorInvoice]:
@@ -98,8 +102,8 @@ class StripeProcessor:
     def invoice(self, invoice_id: str) -> ProcessorInvoice:
         return invoicing.shape(invoicing.read(self.client, invoice_id))
 
-    def invoice_by_key(self, key: str, *, customer_id: str) -> ProcessorInvoice | None:
-        found = invoicing.find(self.client, customer_id, key)
+    def invoice_by_key(self, key: str, *, customer_id: str, since: datetime | None = None) -> ProcessorInvoice | None:
+        found = invoicing.find(self.client, customer_id, key, since=since)
         return invoicing.shape(found) if found is not None else None
 
     def pay_invoice(self, invoice_id: str, *, key: str) -> ProcessorInvoice:
@@ -112,11 +116,11 @@ class StripeProcessor:
         return invoicing.void(self.client, invoice_id, key=key)
 
     def refund(self, invoice_id: str, amount: Decimal, *, key: str) -> Decimal:
-        return invoicing.refund(self.client, invoice_id, amount, key=key)
+        return refunding.refund(self.client, invoice_id, amount, key=key)
 
     def reverse_invoice(self, invoice_id: str, *, key: str) -> None:
         if invoice_id:
-            invoicing.reverse(self.client, invoice_id, key=key)
+            refunding.reverse(self.client, invoice_id, key=key)
 
     # -- pages --
 
@@ -180,6 +184,14 @@ class StripeProcessor:
         """All invoices of a customer with whose they are: "" none of ours, "ours", "reversed", "belongs to <id>"."""
         for row in self.client.each(self.client.api.v1.invoices.list, params={"customer": customer_id}):
             yield invoicing.shape(row), invoicing.mark_of(row)
+
+    def refunds(self, customer_id: str) -> dict[str, Decimal]:
+        """What was given back to the customer's cards, by anybody, by invoice."""
+        return refunding.refunds(self.client, customer_id)
+
+    def shown(self, terms: SubscriptionTerms) -> list[SubscriptionItemState]:
+        """The items as Stripe holds them, which takes only so many."""
+        return subscribing.folded(terms)
 
     def customer_email(self, customer_id: str) -> str:
         return customers.read(self.client, customer_id).get("email") or ""

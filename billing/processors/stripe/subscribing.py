@@ -30,6 +30,7 @@ _UNITS = {
 # As long as a billing period may last at Stripe.
 _LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
 _ENDED = ("canceled", "incomplete_expired")
+_MOST_ITEMS = 20
 # Managed by us: everything else of a customer is left alone.
 REF = "subledger_ref"
 
@@ -95,6 +96,7 @@ def shape(found: Found) -> ProcessorSubscription:
         customer_id=found["customer"],
         anchor=moment(found["billing_cycle_anchor"]),
         started_at=moment(found["start_date"]),
+        sends_invoice=found["collection_method"] == "send_invoice",
     )
 
 
@@ -258,8 +260,20 @@ def _names(metadata: Found) -> tuple[Any, ...]:
 def _carried(terms: SubscriptionTerms) -> list[SubscriptionItemState]:
     """The items; a plan that is billed by use alone needs one at 0, so that there are renewals to bill it with."""
     if terms.items:
-        return list(terms.items)
+        return folded(terms)
     return [SubscriptionItemState(terms.name or "usage", "", Decimal(0), Decimal(0), terms.interval, "Usage")]
+
+
+def folded(terms: SubscriptionTerms) -> list[SubscriptionItemState]:
+    """The items, of which Stripe takes 20: those beyond are one at their sum. The renewal's invoice says them all."""
+    items = list(terms.items)
+    if len(items) <= _MOST_ITEMS:
+        return items
+    rest = items[_MOST_ITEMS - 1 :]
+    due = sum((_due(item, terms) for item in rest), Decimal(0))
+    more = f"+{len(rest)}"
+    folded_one = SubscriptionItemState(rest[0].plan_id, more, Decimal(1), due, terms.interval, f"{more} more")
+    return [*items[: _MOST_ITEMS - 1], folded_one]
 
 
 def _due(item: SubscriptionItemState, terms: SubscriptionTerms) -> Decimal:

@@ -14,6 +14,7 @@ class Fault(StrEnum):
     SERVER_ERROR = "500"  # nothing is done; the key is not used up
     STICKY_SERVER_ERROR = "sticky 500"  # nothing is done, and the same key gets the same 500 for a day
     LOCKED = "lock timeout"
+    KEY_IN_USE = "409"  # an earlier try with the same key is still at work
     FORBIDDEN = "403"
     UNAUTHORIZED = "401"
 

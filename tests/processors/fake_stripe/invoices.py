@@ -337,30 +337,6 @@ def delete(world: World, key: str) -> Thing:
     return {"id": key, "object": "invoice", "deleted": True}
 
 
-def refund(world: World, params: dict[str, Any]) -> Thing:
-    intent = world.get("payment_intent", params.get("payment_intent"))
-    if intent["status"] != "succeeded":
-        raise Refused("This PaymentIntent does not have a successful charge to refund.")
-    given = sum(row["amount"] for row in world.all("refund", payment_intent=intent["id"]))
-    amount = params.get("amount", intent["amount_received"] - given)
-    if amount <= 0 or given + amount > intent["amount_received"]:
-        code = "charge_already_refunded" if given == intent["amount_received"] else None
-        raise Refused(f"Refund amount is greater than what is left of the charge ({amount}).", code=code)
-    row = {
-        "amount": amount,
-        "currency": intent["currency"],
-        "payment_intent": intent["id"],
-        "status": "succeeded",
-        "metadata": params.get("metadata") or {},
-        "created": world.now(intent["customer"]),
-        "customer": intent["customer"],
-    }
-    found = world.add("refund", row)
-    charge = {"id": f"ch_{intent['id'][3:]}", "object": "charge", "payment_intent": intent["id"]}
-    world.tell("charge.refunded", {**charge, "customer": intent["customer"], "amount_refunded": given + amount})
-    return found
-
-
 def _draft(world: World, key: str) -> Thing:
     invoice = world.get("invoice", key)
     if invoice["status"] != "draft":

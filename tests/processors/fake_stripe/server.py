@@ -13,7 +13,7 @@ from stripe.params import billing_portal as portal_shapes
 from stripe.params import checkout as checkout_shapes
 from stripe.params import test_helpers as clock_shapes
 
-from tests.processors.fake_stripe import customers, invoices, params, sessions, subscriptions, timing, webhooks
+from tests.processors.fake_stripe import charges, customers, invoices, params, sessions, subscriptions, timing, webhooks
 from tests.processors.fake_stripe.errors import Refused
 from tests.processors.fake_stripe.faults import Fault, Faults
 from tests.processors.fake_stripe.world import Thing, World
@@ -73,6 +73,7 @@ class FakeStripe:
             Fault.LOCKED: (429, "invalid_request_error", "lock_timeout", "This object is locked by another request."),
             Fault.SERVER_ERROR: (500, "api_error", None, "An unknown error occurred."),
             Fault.STICKY_SERVER_ERROR: (500, "api_error", None, "An unknown error occurred."),
+            Fault.KEY_IN_USE: (409, "idempotency_error", "idempotency_key_in_use", "There is an earlier request."),
             Fault.FORBIDDEN: (403, "invalid_request_error", None, "The key does not have the required permissions."),
             Fault.UNAUTHORIZED: (401, "invalid_request_error", None, "Invalid API Key provided."),
         }
@@ -354,7 +355,9 @@ ROUTES = [
     Route("POST", f"{_INVOICES}/{_ID}/pay", shapes.InvoicePayParams, _pay),
     Route("POST", f"{_INVOICES}/{_ID}/void", shapes.InvoiceVoidInvoiceParams, _by_id(invoices.void)),
     Route("POST", "/v1/invoiceitems", shapes.InvoiceItemCreateParams, invoices.create_item),
-    Route("POST", "/v1/refunds", shapes.RefundCreateParams, invoices.refund),
+    Route("GET", "/v1/charges", shapes.ChargeListParams, charges.charges),
+    Route("GET", "/v1/invoice_payments", shapes.InvoicePaymentListParams, charges.payments),
+    Route("POST", "/v1/refunds", shapes.RefundCreateParams, charges.refund),
     Route("GET", "/v1/refunds", shapes.RefundListParams, _lister("refund", "payment_intent")),
     Route("POST", _SUBSCRIPTIONS, shapes.SubscriptionCreateParams, subscriptions.create),
     Route("GET", _SUBSCRIPTIONS, shapes.SubscriptionListParams, _lister("subscription", "customer")),
