@@ -64,6 +64,7 @@ def uses(feature: str, value: int) -> Call:
     return "balances.track", {"feature_id": feature, "value": value}
 
 
+ANEW = update("pro", billing_cycle_anchor=ms("2026-04-11"))
 NOW, END = {"cancel_action": "cancel_immediately"}, {"cancel_action": "cancel_end_of_cycle"}
 # What comes before, and the change that is killed.
 CHANGES: dict[str, tuple[list[Call], Call]] = {
@@ -95,6 +96,8 @@ CHANGES: dict[str, tuple[list[Call], Call]] = {
     "renew with seats": ([joins("a"), joins("b"), attach("arrears")], turn(NEXT)),
     "end": ([attach("metered"), uses("words", 150), update("metered", **END)], turn(NEXT)),
     "end a trial": ([attach("trial")], turn(NEXT)),
+    "count anew": ([attach("pro"), turn("2026-04-06"), ANEW], turn(MIDDLE)),
+    "come back": ([attach("pro"), attach("taste")], turn(NEXT)),
     "start as scheduled": ([attach("pro", starts_at=ms("2026-04-10"))], turn(MIDDLE)),
     "end as agreed": ([attach("metered", ends_at=ms("2026-04-10")), uses("words", 150)], turn(MIDDLE)),
     "complete a checkout": ([card(None), attach("pro")], ("sandbox.complete_checkout", {})),
@@ -121,6 +124,7 @@ def api(transactional_db: None) -> Api:
         ("metered", 20, [monthly("words", 100, amount=0.1)], {}),
         ("premium", 50, [monthly("messages", 1000)], {}),
         ("trial", 20, [monthly("messages", 100)], {"free_trial": TRIAL, "group": "trial"}),
+        ("taste", 50, [monthly("messages", 100)], {"free_trial": {**TRIAL, "on_end": "revert"}}),
         ("pack", 20, [prepaid("words", 0, 10, 100, reset={"interval": "month"})], {"group": "pack"}),
         ("team", 20, [seats(0, 50, *PRORATED)], {"group": "team"}),
         ("kept", 20, [seats(0, 50, "prorate_immediately", "none")], {"group": "team"}),

@@ -46,6 +46,16 @@ def test_missed_boundaries_are_an_invoice_each_at_their_own_instants(street: Str
     assert [int(number) for number in numbers] == [1, 2, 3, 4, 5]
 
 
+def test_a_cycle_is_counted_anew_when_its_instant_comes(street: Street) -> None:
+    street.opens()
+    street.on("2026-02-15")
+    street.call("billing.update", plan_id="pro", billing_cycle_anchor=ms("2026-02-21"))
+    street.on("2026-04-01")
+    street.run()
+    # 20 x 21 / 28: of the cycle from 21 February to 21 March a week was paid for
+    assert street.invoices() == [(20, "2026-01-31"), (15, "2026-02-21"), (20, "2026-03-21")]
+
+
 def test_what_was_used_late_belongs_to_the_cycle_that_runs(street: Street) -> None:
     street.opens()
     street.on("2026-03-15")
