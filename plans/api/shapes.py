@@ -79,7 +79,10 @@ def plan(row: Plan, eligibility: dict[str, Any] | None = None) -> dict[str, Any]
         "base_variant_id": None,
         "variant_details": None,
         "config": {"ignore_past_due": row.ignore_past_due},
-        "billing_controls": billing_controls(row.billing_controls),
+        # Without nulls: `atmn pull` writes whatever is here into people's configuration.
+        "billing_controls": {
+            kind: entries for kind, entries in billing_controls(row.billing_controls).items() if entries is not None
+        },
         "metadata": row.metadata,
         "licenses": [plan_license(row) for row in row.licenses.all()],
         "customer_eligibility": eligibility,
