@@ -15,6 +15,7 @@ from config.errors import InsufficientScope, InvalidInput
 
 # How long a process trusts what it knows of a key: a revoked key is refused everywhere after this many seconds.
 CACHE_SECONDS = 15
+MAX_NAME = 100
 _CACHE_SIZE = 10_000
 _SHOWN = 16
 
@@ -43,15 +44,13 @@ def create(*, name: str, at: datetime, scope: str = Scope.WRITE, secret: str = "
     """A new key and its secret, which can't be read again later.
 
     `secret` fixes the key (for demos and scripts) instead of a fresh one; the same secret again changes its row to
-    the given name and scope and revives it. Raises InvalidInput for a secret of the other environment or too short.
+    the given name and scope and revives it. Raises InvalidInput for a name that is empty or too long, and for a
+    secret of the other environment or too short.
     """
-    if not secret:
-        secret = _PREFIXES[settings.ENVIRONMENT] + secrets.token_urlsafe(32)
-    other = "_live_" if settings.ENVIRONMENT == "sandbox" else "_test_"
-    if other in secret:
-        raise InvalidInput(f"A key with {other} in it isn't for this environment ({settings.ENVIRONMENT}).")
-    if len(secret) < 8 or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise InvalidInput("A key has at least 8 printable characters without spaces.")
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidInput(f"The name of a key has 1 to {MAX_NAME} printable characters.")
+    secret = secret or _PREFIXES[settings.ENVIRONMENT] + secrets.token_urlsafe(32)
+    check(secret)
     # Never show more than half of a short key.
     prefix = secret[: min(_SHOWN, len(secret) // 2)]
     key, _ = ApiKey.objects.update_or_create(
@@ -60,6 +59,15 @@ def create(*, name: str, at: datetime, scope: str = Scope.WRITE, secret: str = "
         create_defaults={"name": name, "scope": scope, "prefix": prefix, "created_at": at},
     )
     return key, secret
+
+
+def check(secret: str) -> None:
+    """Raise InvalidInput for a key that can't be one here."""
+    other = "_live_" if settings.ENVIRONMENT == "sandbox" else "_test_"
+    if other in secret:
+        raise InvalidInput(f"A key with {other} in it isn't for this environment ({settings.ENVIRONMENT}).")
+    if len(secret) < 8 or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise InvalidInput("A key has at least 8 printable characters without spaces.")
 
 
 def revoke(key: ApiKey, *, at: datetime) -> None:

@@ -1,7 +1,9 @@
+import ctypes
 import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -15,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config import clock, embedded
 from config.access import keys
+from config.errors import DomainError
 
 USERNAME = "demo"
 
@@ -35,7 +38,20 @@ class Command(BaseCommand):
         parser.add_argument("--api-key", default="", help="a fixed key, sl_test_…, instead of one made at first")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _check(port=options["port"], secret=options["api_key"])
         _restart_with_settings(port=options["port"], data=options["data"])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end)
+        try:
+            self._set_up(**options)
+            raise SystemExit(_serve(options["port"]))
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)  # the rest takes a moment, and is needed
+            if settings.IS_EMBEDDED:
+                embedded.stop_if_unused(settings.SUBLEDGER_DATA)
+
+    def _set_up(self, **options: Any) -> None:
         self.stdout.write("Setting up the database …")
         call_command("migrate", verbosity=0)
         known = _Secrets(settings.SUBLEDGER_DATA / "demo.json")
@@ -60,7 +76,6 @@ Ctrl-C ends the demo and its database.
 """
         )
         self.stdout.flush()
-        raise SystemExit(_serve(options["port"]))
 
 
 class _Secrets:
@@ -80,6 +95,24 @@ class _Secrets:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(values, file)
+
+
+def _check(*, port: int, secret: str) -> None:
+    """Refuse at once what would fail late, or not at all: the server would share a port with another one."""
+    try:
+        if secret:
+            keys.check(secret)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except DomainError as problem:
+        raise CommandError(f"--api-key: {problem.message}") from problem
+    except (OSError, OverflowError) as problem:
+        raise CommandError(f"Port {port} can't be used ({problem}). Choose another one with --port.") from problem
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _restart_with_settings(*, port: int, data: Path | None) -> None:
@@ -104,20 +137,22 @@ def _set_login(password: str) -> None:
 
 
 def _serve(port: int) -> int:
-    """Run the server until it ends or we are told to; then stop the database, unless somebody else uses it."""
+    """Run the server until it ends or we are told to."""
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
             *("--workers", "1", "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"),
-        ]
+        ],
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  no threads here
     )
-
-    def end(number: int, frame: object) -> None:
+    try:
+        return server.wait()
+    finally:
         server.terminate()
+        server.wait()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    code = server.wait()
-    if settings.IS_EMBEDDED:
-        embedded.stop_if_unused(settings.SUBLEDGER_DATA)
-    return 0 if code in (0, -signal.SIGTERM, -signal.SIGINT) else code
+
+def _end_with_parent() -> None:
+    """Have the kernel end the server when we are killed, so that the port is free for the next run."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -1,11 +1,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from config import clock
 from config.access import keys
 from config.access.models import Scope
+from config.errors import DomainError
 
 
 class Command(BaseCommand):
@@ -18,5 +19,8 @@ class Command(BaseCommand):
         parser.add_argument("--scope", choices=Scope.values, default=Scope.WRITE)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _, secret = keys.create(name=options["name"], scope=options["scope"], at=clock.now())
+        try:
+            _, secret = keys.create(name=options["name"], scope=options["scope"], at=clock.now())
+        except DomainError as problem:
+            raise CommandError(problem.message) from problem
         self.stdout.write(secret)
