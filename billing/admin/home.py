@@ -25,6 +25,7 @@ from billing.models import (
     Subscription,
     UsageEvent,
 )
+from billing.services import audit
 from billing.templatetags.shown import money, quantity
 from config import clock
 from config.access.models import ApiKey
@@ -34,6 +35,8 @@ from plans.models import Feature, Plan
 MOST = 1000
 NEWEST_EVENTS = 200_000
 NEWEST_ENTRIES = 2_000
+NEWEST_BALANCES = 200
+NEARLY = Decimal("0.1")  # of the grant
 PATIENCE = timedelta(hours=1)
 FORGOTTEN = timedelta(days=1)
 
@@ -120,6 +123,10 @@ def _needs(now: datetime) -> Iterable[Need]:
         noun = "balance is" if count == 1 else "balances are"
         text = f"{_shown(count)} {noun} more than an hour late for a reset. Does run_due run?"
         yield Need(text, reverse("admin:billing_balance_changelist"), False)
+    if count := len(audit.newest(balances=NEWEST_BALANCES)):
+        noun = "number disagrees" if count == 1 else "numbers disagree"
+        text = f"{_shown(count)} {noun} with the ledger among the newest balances. Run the verify command, then repair"
+        yield Need(text, reverse("admin:billing_balance_changelist"), True)
     if count := _count(Approval.objects.filter(status=Approval.Status.WAITING)):
         noun = "change waits" if count == 1 else "changes wait"
         url = f"{reverse('admin:billing_approval_changelist')}?status__exact=waiting"
@@ -131,14 +138,16 @@ def _needs(now: datetime) -> Iterable[Need]:
 
 
 def _blocked(now: datetime) -> list[Balance]:
-    """Of those in use lately, the ones that have nothing left; pools that may help are not looked at."""
+    """Of those in use lately, the ones with nothing or nearly nothing left; pools that may help are not looked at."""
     lately = LedgerEntry.objects.order_by("-pk").values("balance_id")[:NEWEST_ENTRIES]
     rows = (
         Balance.objects.live(now)
         .filter(pk__in=lately, unlimited=False, allows_overage=False, feature__consumable=True)
-        .filter(customer__deleted_at=None, granted__lte=F("usage") + F("held") + F("expired"), granted__gt=0)
+        .filter(customer__deleted_at=None, granted__gt=0)
+        .annotate(part=(F("granted") - F("usage") - F("held") - F("expired")) / F("granted"))
+        .filter(part__lte=NEARLY)
     )
-    return list(rows.select_related("feature", "entity", "customer").order_by("-pk")[:8])
+    return list(rows.select_related("feature", "entity", "customer").order_by("part", "-pk")[:8])
 
 
 def _tiles(now: datetime) -> list[Tile]:

@@ -29,7 +29,8 @@ from entities.models import Customer, Entity
 
 # A customer with more paid plans has its invoices previewed on its entities' pages.
 MOST_PREVIEWED = 40
-ACTIONS = ("add-seat", "add-seats", "remove-seats", "attach-plan", "grant", "set-limit", "set-card", "turn-clock")
+ACTIONS = ("attach-plan", "grant", "set-limit", "set-card", "turn-clock")
+SEATS = ("add-seat", "add-seats", "remove-seats")
 
 
 @admin.register(Customer)
@@ -189,6 +190,7 @@ def page(request: HttpRequest, customer: Customer) -> dict[str, Any]:
         "customer": customer,
         "at": at,
         "buttons": base.buttons(request.user, customer, *ACTIONS) if customer.deleted_at is None else [],
+        "seat_buttons": base.buttons(request.user, customer, *SEATS) if customer.deleted_at is None else [],
         "card": _card(customer),
         "owed": unpaid.aggregate(sum=Sum("total"))["sum"],
         "held": [(row, ways(request, row)) for row in rows],

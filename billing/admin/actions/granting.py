@@ -1,5 +1,6 @@
 """Balances given by hand, beside those of plans, and ended again."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -147,6 +148,10 @@ class EndBalance(Action):
             reason=reason,
         )
         return f"{balance} was taken back."
+
+    def page_after(self) -> str:
+        """Of whoever had it: the balance itself is history now."""
+        return replace(self.target, balance=None).page
 
 
 def _grant(values: dict[str, Any]) -> Grant:

@@ -1,0 +1,33 @@
+"""The main pages, with the data of both stories in them."""
+
+from django.urls import reverse
+
+from billing.admin.actions.base import link
+from billing.models import Invoice
+from plans.models import Plan
+from tests.admin import stories
+
+
+def addresses() -> dict[str, str]:
+    """Each with the name of its picture."""
+    acme, globex = stories.team(), stories.workspaces()
+    for name in ("Carol", "Dave", "Erin"):
+        stories.member_of(acme, name.lower(), "seats", name)
+    stories.use(acme, "bob", "summaries", 12)
+    stories.use(acme, "carol", "summaries", 46)
+    alice = stories.entity(acme, "alice")
+    invoice = Invoice.objects.filter(customer=acme).shown().latest("total")
+    return {
+        "home": reverse("admin:index"),
+        "customers": reverse("admin:entities_customer_changelist"),
+        "customer": reverse("admin:entities_customer_change", args=[acme.pk]),
+        "seat": reverse("admin:entities_entity_change", args=[alice.pk]),
+        "balance": reverse("admin:billing_balance_change", args=[stories.balance(acme, "bob").pk]),
+        "remove": link("remove-seat", acme, entity=alice),
+        "grant": link("grant", acme, entity=alice),
+        "invoice": reverse("admin:billing_invoice_change", args=[invoice.pk]),
+        "plan": reverse("admin:plans_plan_change", args=[Plan.objects.get(slug="team").pk]),
+        "usage": reverse("admin:usage"),
+        "import": reverse("admin:import"),
+        "cancel": link("cancel-plan", globex, subscription=stories.plan_of(globex, "workspace_b")),
+    }
