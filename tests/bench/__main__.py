@@ -1,6 +1,6 @@
 """How fast check, track and resets are, as ratios against the least that could do the same work.
 
-    .venv/bin/python -m tests.bench [--quick] [requests growth resets]
+    .venv/bin/python -m tests.bench [--quick] [requests growth resets pages]
 
 Uses DATABASE_URL if it is set (an empty database on this machine), else an embedded PostgreSQL in .data/bench.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import django
 
-_PARTS = ("requests", "growth", "resets")
+_PARTS = ("requests", "growth", "resets", "pages")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from django.db import connection
 
 from config import clock, embedded
 from config.access import keys
-from tests.bench import growth, load, resets, shapes
+from tests.bench import growth, load, pages, resets, shapes
 from tests.bench.load import Outcome
 from tests.bench.servers import Contestant, Database, contestants
 from tests.bench.shapes import SHAPES, Shape
@@ -21,6 +21,8 @@ def run(options: argparse.Namespace, parts: list[str]) -> None:
     try:
         if "requests" in parts or "growth" in parts:
             _over_http(options, parts)
+        if "pages" in parts:
+            pages.run(rounds=options.rounds)
         if "resets" in parts:
             resets.run(dsn(), rows=20_000 if options.quick else 100_000, rounds=options.rounds)
     finally:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 
 from billing.models import Subscription, SubscriptionItem
 from billing.services import provisioning
@@ -89,5 +89,6 @@ def _customer(customer_id: str, members: int, plan: Plan, seats: Feature, *, at:
     )
     for item in plan.items.all():
         SubscriptionItem.objects.create(subscription=subscription, **item.terms())
-    provisioning.start(subscription=subscription, at=at, actor=BENCH)
+    with transaction.atomic():
+        provisioning.start(subscription=subscription, at=at, actor=BENCH)
     return customer
