@@ -39,11 +39,10 @@ class Server:
         self._serve("manage.py", "demo", "--port", str(self.port), "--api-key", KEY, "--data", str(self.data))
 
     def start_again(self) -> None:
-        """Serve what is there."""
+        """Serve what is there, with two processes."""
         address = ("--host", "127.0.0.1", "--port", str(self.port))
-        self._serve(
-            "-m", "granian", "--interface", "wsgi", *address, "--blocking-threads", "4", "config.wsgi:application"
-        )
+        at_once = ("--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers")
+        self._serve("-m", "granian", "--interface", "wsgi", *address, *at_once, "config.wsgi:application")
 
     def _serve(self, *command: str) -> None:
         self.process = subprocess.Popen(
