@@ -310,11 +310,21 @@ def _checkout(found: Situation, outcome: Outcome) -> Checkout | None:
     if mode == "never" or sends or found.terms.kind is Kind.FREE or not request.bills:
         return None
     if mode == "always":
-        return Checkout.OWN if found.joined is not None else Checkout.STRIPE
+        return Checkout.OWN if found.joined is not None else _checkout_page(found)
     if (found.joined is not None and new.is_paid) or found.has_card:
         return None
     if new.is_trialing(found.at) and not new.trial_card_required:
         return None
     if new.is_one_off and outcome.total <= 0:
         return None
+    return _checkout_page(found)
+
+
+def _checkout_page(found: Situation) -> Checkout:
+    """The processor's page, which sells what recurs at one interval (spec billing 14.6)."""
+    if len({price.interval for price in proration.advances(found.new) if price.interval and price.amount}) > 1:
+        raise InvalidRequest(
+            "A checkout page can't sell prices of several intervals. Have a card added with billing.setup_payment "
+            "first, or send an invoice with invoice_mode."
+        )
     return Checkout.STRIPE

@@ -7,7 +7,7 @@ from django.test import Client, override_settings
 
 from billing.models import Operation
 from tests.client import Api
-from tests.selling import CUSTOMER, Shop, monthly
+from tests.selling import CUSTOMER, Shop, monthly, prepaid
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_the_same_request_gets_the_same_page_and_another_one_closes_it(shop: Sho
     assert "expired" in Client().get(path(first)).content.decode()
     shop.api.post("sandbox.complete_checkout", customer_id=CUSTOMER)
     assert shop.plans() == {"premium": "active"}
+
+
+def test_a_page_sells_what_recurs_at_one_interval(shop: Shop) -> None:
+    shop.plan("mixed", 200, prepaid("words", 0, 10, 100, reset={"interval": "month"}), every="year")
+    shop.opens("2026-04-01", card=None)
+    body = {"customer_id": CUSTOMER, "plan_id": "mixed"}
+    bought = {**body, "feature_quantities": [{"feature_id": "words", "quantity": 100}]}
+    for call in ("billing.preview_attach", "billing.attach"):
+        assert shop.api.refused(400, call, **bought)["code"] == "invalid_request"
+    assert shop.api.post("billing.attach", **body)["payment_url"]
 
 
 def test_a_checkout_page_expires(shop: Shop) -> None:
