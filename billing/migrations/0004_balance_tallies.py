@@ -3,7 +3,7 @@
 from django.db import migrations, models
 
 # A change of a balance that keeps its kind adds one row; one that comes, goes or changes its kind adds what it was with
-# a minus, and what it is. Every 128th row folds its customer's rows, which so stay few whoever reads them, at the cost
+# a minus, and what it is. Every 64th row folds its customer's rows, which so stay few whoever reads them, at the cost
 # of some microseconds a row.
 TALLY = """
 CREATE FUNCTION billing_tally_came() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -53,7 +53,7 @@ BEGIN
       NEW.expired - OLD.expired, greatest(NEW.granted - NEW.usage - NEW.held - NEW.expired, 0)
         - greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0))
     RETURNING id INTO added;
-    IF added % 128 = 0 THEN
+    IF added % 64 = 0 THEN
       PERFORM billing_fold_tallies(NEW.customer_id);
     END IF;
     RETURN NULL;

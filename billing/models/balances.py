@@ -57,6 +57,7 @@ class Balance(models.Model):
         null=True,
         blank=True,
         related_name="balances",
+        db_index=False,
         help_text="Empty: granted by hand.",
     )
     rolled_over_from = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="rollovers")
@@ -130,13 +131,15 @@ class Balance(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            # check and track: the shared rows of a customer (and which of its entities' rows resets first), and the
-            # rows of one entity. Beside the first there is no plain index on customer: it would be taken instead.
+            # check and track: the shared rows of a customer, which of its entities' own rows and of an item's slices
+            # resets first, and the rows of one entity. Beside these there is no plain index on customer or item: it
+            # would be taken instead, and read all there are.
             models.Index(
                 fields=["customer", "feature", "level", "next_reset_at"],
                 condition=Q(ended_at=None),
                 name="balance_live_by_customer",
             ),
+            models.Index(fields=["item", "next_reset_at"], condition=Q(ended_at=None), name="balance_live_by_item"),
             models.Index(fields=["entity", "feature"], condition=Q(ended_at=None), name="balance_live_by_entity"),
             models.Index(fields=["next_reset_at", "id"], condition=Q(ended_at=None), name="balance_due_for_reset"),
             models.Index(fields=["expires_at", "id"], condition=Q(ended_at=None), name="balance_due_to_expire"),
