@@ -42,6 +42,13 @@ def test_what_cannot_work_is_refused_at_once(data: Path, arguments: list[str], r
     assert not data.exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(CommandError, match="--data"):
+            call_command("demo", "--port", "0", "--data", str(tmp_path / place))
+
+
 @pytest.mark.skipif(not settings.IS_EMBEDDED, reason="the tests run on another PostgreSQL")
 def test_ended_while_it_sets_up_it_takes_its_database_along(data: Path) -> None:
     process = subprocess.Popen(

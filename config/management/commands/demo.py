@@ -38,7 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--api-key", default="", help="a fixed key, sl_test_…, instead of one made at first")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _check(port=options["port"], secret=options["api_key"])
+        _check(port=options["port"], secret=options["api_key"], data=options["data"] or settings.SUBLEDGER_DATA)
         _restart_with_settings(port=options["port"], data=options["data"])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
@@ -97,8 +97,11 @@ class _Secrets:
             json.dump(values, file)
 
 
-def _check(*, port: int, secret: str) -> None:
+def _check(*, port: int, secret: str, data: Path) -> None:
     """Refuse at once what would fail late, or not at all: the server would share a port with another one."""
+    nearest = next((place for place in (data, *data.absolute().parents) if place.exists()), data)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise CommandError(f"{data} can't be written. Choose another place with --data.")
     try:
         if secret:
             keys.check(secret)
