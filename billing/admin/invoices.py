@@ -10,9 +10,10 @@ from django.template.response import TemplateResponse
 from unfold.decorators import display
 
 from billing.admin.actions import base
-from billing.models import Invoice
+from billing.models import Invoice, InvoiceLine
 from billing.templatetags.shown import money
 from config.admin import Exported, ReadOnlyAdmin
+from plans import pricing
 
 TONES = {"Paid": "success", "Open": "danger", "Draft": "info", "Void": "warning", "Uncollectible": "danger"}
 
@@ -61,8 +62,8 @@ class InvoiceAdmin(ReadOnlyAdmin, Exported):
         if not self.has_view_permission(request, invoice):
             raise PermissionDenied
         lines: dict[Any, list[Any]] = {}
-        for line in invoice.lines.select_related("plan", "feature", "entity"):
-            lines.setdefault(line.entity or invoice.customer, []).append(line)
+        for line in invoice.lines.select_related("plan", "feature", "entity", "subscription"):
+            lines.setdefault(line.entity or invoice.customer, []).append((line, why(line, invoice.currency)))
         slugs: tuple[str, ...] = ()
         if invoice.status == Invoice.Status.OPEN:
             slugs = ("pay-invoice", "void-invoice")
@@ -72,7 +73,18 @@ class InvoiceAdmin(ReadOnlyAdmin, Exported):
             **self.admin_site.each_context(request),
             "title": f"Invoice {invoice.number or 'in draft'}",
             "invoice": invoice,
-            "groups": [(holder, rows, sum(row.amount for row in rows)) for holder, rows in lines.items()],
+            "groups": [(holder, rows, sum(row.amount for row, _ in rows)) for holder, rows in lines.items()],
             "buttons": base.buttons(request.user, invoice.customer, *slugs, invoice=invoice),
         }
         return TemplateResponse(request, "billing/invoice.html", context)
+
+
+def why(line: InvoiceLine, currency: str) -> str:
+    """What a reader may wonder about a line: `part of $20.00, for what is left of the period`."""
+    if line.is_credit:
+        return "gives back what was paid and not used"
+    row = line.subscription
+    if line.kind != InvoiceLine.Kind.BASE or row is None or not row.price_amount:
+        return ""
+    whole = pricing.round_money(row.price_amount, currency)
+    return f"part of {money(whole, currency)}, for what was left of the period" if 0 < line.amount < whole else ""

@@ -1,7 +1,7 @@
 """Everything that happened to a customer or entity, newest first: ledger, operations, invoices, and what staff did."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.urls import reverse
@@ -12,6 +12,15 @@ from billing.templatetags.shown import money, quantity, signed
 from entities.models import Customer, Entity
 
 MOST = 20
+DONE = {
+    Operation.Kind.ATTACH: "Plan attached:",
+    Operation.Kind.UPDATE: "Plan changed",
+    Operation.Kind.SEATS: "Seats changed",
+    Operation.Kind.RENEWAL: "Renewed",
+    Operation.Kind.DELETE_ENTITY: "Entity deleted",
+    Operation.Kind.CLOCK: "Clock turned",
+    Operation.Kind.REFUND: "Refunded",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +32,22 @@ class Happening:
     detail: str
     who: str
     url: str = ""
+    request_id: str = ""
 
 
 def of(row: Customer | Entity) -> list[Happening]:
     """The newest of each kind, together; four statements."""
-    found = [*_entries(row), *_operations(row), *_invoices(row), *_done(row)]
+    found = [*_entries(row), *_operations(row), *_invoices(row)]
+    # What staff did is told once: by ledger or operation, with the reason from the audit log, else by that log.
+    done = {happening.request_id: happening for happening in _done(row)}
+    found = [
+        replace(happening, detail=done[happening.request_id].detail)
+        if not happening.detail and happening.request_id in done
+        else happening
+        for happening in found
+    ]
+    told = {happening.request_id for happening in found}
+    found += [happening for request_id, happening in done.items() if request_id not in told]
     return sorted(found, key=lambda happening: happening.at, reverse=True)[:MOST]
 
 
@@ -69,7 +89,9 @@ def _entries(row: Customer | Entity) -> Iterable[Happening]:
         who = str(entry.balance.entity or entry.balance.customer)
         url = reverse("admin:billing_balance_change", args=[entry.balance_id])
         text = tell(entry, who)
-        yield Happening(entry.at, text, "" if text == entry.reason else entry.reason, entry.actor, url)
+        yield Happening(
+            entry.at, text, "" if text == entry.reason else entry.reason, entry.actor, url, entry.request_id
+        )
 
 
 def _operations(row: Customer | Entity) -> Iterable[Happening]:
@@ -77,9 +99,16 @@ def _operations(row: Customer | Entity) -> Iterable[Happening]:
     for operation in operations.order_by("-pk")[:MOST]:
         plan = operation.request.get("plan") or ""
         holder = f" · {operation.entity}" if isinstance(row, Customer) and operation.entity else ""
-        text = f"{operation.get_kind_display()} {plan}".strip() + f"{holder}. {operation.get_status_display()}"
+        text = f"{_kind(operation)} {plan}".strip() + holder
         url = reverse("admin:billing_operation_change", args=[operation.pk])
-        yield Happening(operation.at, text, operation.reason, operation.actor, url)
+        yield Happening(operation.at, text, operation.reason, operation.actor, url, operation.request_id)
+
+
+def _kind(operation: Operation) -> str:
+    """What was done, or what it waits for or failed with."""
+    if operation.status == Operation.Status.DONE and operation.kind in DONE:
+        return DONE[Operation.Kind(operation.kind)]
+    return f"{operation.get_kind_display()} ({operation.get_status_display().lower()})"
 
 
 def _invoices(row: Customer | Entity) -> Iterable[Happening]:
@@ -91,7 +120,7 @@ def _invoices(row: Customer | Entity) -> Iterable[Happening]:
 
 def _done(row: Customer | Entity) -> Iterable[Happening]:
     for done in journal.read(row, limit=MOST):
-        yield Happening(done.at, done.title, done.reason, f"staff:{done.staff}")
+        yield Happening(done.at, done.title, done.reason, f"staff:{done.staff}", request_id=done.request_id)
 
 
 def _about(row: Customer | Entity) -> dict[str, Customer | Entity]:

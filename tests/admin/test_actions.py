@@ -1,5 +1,6 @@
 """What staff do: shown before, with a reason, through the services, and never on what has moved meanwhile."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -112,11 +113,13 @@ def test_a_workspace_is_moved_to_pro(staff: Staff) -> None:
     globex = stories.workspaces()
     pro = Plan.objects.get(slug="workspace_pro")
     url = link("attach-plan", globex, entity=stories.entity(globex, "workspace_a"))
-    seen = staff.act(url, plan=pro.pk)
+    seen = staff.act(url, plan=pro.pk, reason="They outgrew it")
     assert "Workspace Pro starts now." in seen.text
     assert "Workspace Free for Workspace_A ends now." in seen.text
     assert "$20.00" in seen.text
     assert stories.plan_of(globex, "workspace_a").plan == pro
+    page = staff.get(reverse("admin:entities_entity_change", args=[stories.entity(globex, "workspace_a").pk]))
+    assert re.search(r"Plan attached: workspace_pro</a>\s+<br>They outgrew it", page)
 
 
 def test_a_plan_is_canceled_at_the_cycles_end_and_kept_after_all(staff: Staff) -> None:

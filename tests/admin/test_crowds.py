@@ -25,7 +25,7 @@ def crowd(lines: str) -> dict[str, Any]:
 def test_many_seats_are_added_from_a_list(staff: Staff) -> None:
     acme = stories.team()
     seen = staff.act(link("add-seats", acme), **crowd('carol,Carol\nalice,Alice\n\n"dave","Dave, the second"\n'))
-    assert "2 are added to Acme, 1 are there already" in seen.text
+    assert "2 added to Acme; 1 there already" in seen.text
     assert "is there already" in seen.text
     assert "Each is billed" in seen.text
     names = Entity.objects.live().filter(customer=acme).values_list("name", flat=True)
@@ -36,7 +36,7 @@ def test_many_seats_are_removed_from_a_list(staff: Staff) -> None:
     acme = stories.team()
     url = link("remove-seats", acme)
     seen = staff.act(url, lines="bob\nnobody")
-    assert "1 are removed from Acme" in seen.text
+    assert "1 removed from Acme" in seen.text
     assert "name nobody who is there" in seen.text
     assert [row.external_id for row in Entity.objects.live().filter(customer=acme)] == ["alice"]
     assert "None of them is there" in staff.post(url, status=409, lines="bob")

@@ -1,6 +1,7 @@
 """Many seats at once, added or removed from lines as a spreadsheet writes them, each looked at before."""
 
 import csv
+import io
 from typing import Any
 
 from django import forms
@@ -8,13 +9,13 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Movement, Preview, register
-from billing.admin.actions.seats import countable
+from billing.admin.actions.base import Action, Counter, Movement, Preview, register
+from billing.admin.actions.seats import countable, later
 from billing.services import seats
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import DomainError, InvalidRequest
-from entities.models import Entity
+from entities.models import Customer, Entity
 from plans.models import Feature
 
 MOST = 200
@@ -89,9 +90,9 @@ class AddCrowd(Action):
         first = seats.preview_create(customer=customer, feature=feature, at=self.target.at)
         count = Entity.objects.live().filter(customer=customer, feature=feature).count()
         shown = Preview(
-            sentences=[f"{len(new)} are added to {customer}, {len(there)} are there already and stay as they are."],
+            sentences=[_counted(len(new), customer, len(there)), *later(customer.pk, feature, first)],
             movements=[Movement(f"{feature} of {customer}", quantity(count), quantity(count + len(new)))],
-            undo="Remove them again, one by one.",
+            undo="Press Undo when it is done, or remove them again from a list.",
         )
         if first.lines:
             shown.bills = [outcomes.bill("Charged for the first", first.lines, first.currency)]
@@ -123,7 +124,14 @@ class AddCrowd(Action):
             except DomainError as refusal:
                 raise InvalidRequest(f"{done} were added, then {entity_id} was refused: {refusal.message}") from refusal
             done += 1
+        self.added = [(entity_id, name) for entity_id, name in values["lines"] if entity_id not in there]
         return f"{done} were added."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The same list, removed."""
+        text = io.StringIO()
+        csv.writer(text).writerows(self.added)
+        return Counter("remove-seats", {}, {"lines": text.getvalue()})
 
     def page_after(self) -> str:
         """The customer's page."""
@@ -153,7 +161,7 @@ class RemoveCrowd(Action):
             raise InvalidRequest("None of them is there. Look at the ids on the customer's page.")
         missing = len(values["lines"]) - len(there)
         shown = Preview(
-            sentences=[f"{len(there)} are removed from {self.target.customer}; their history stays."],
+            sentences=[f"{len(there)} removed from {self.target.customer}; their history stays."],
             undo="Add them again with the same ids. They start fresh: what they had left does not come back.",
         )
         if missing:
@@ -189,3 +197,8 @@ class RemoveCrowd(Action):
 
     def _after(self, entity_id: str, there: dict[str, Entity]) -> str:
         return "removed" if entity_id in there else "not there"
+
+
+def _counted(count: int, customer: Customer, there: int) -> str:
+    rest = f"; {there} there already, left as they are" if there else ""
+    return f"{count} added to {customer}{rest}."

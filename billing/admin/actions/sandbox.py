@@ -82,7 +82,8 @@ class TurnClock(Action):
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
         """Turn it."""
         progress = clock.set(customer=self.target.customer, at=values["to"], actor=actor)
-        return f"It is {zones.told(progress.at)} for this customer now; {progress.steps} instants were due."
+        steps = "1 thing fell" if progress.steps == 1 else f"{progress.steps} things fell"
+        return f"It is {zones.told(progress.at)} for this customer now; {steps} due on the way."
 
 
 class CardForm(forms.Form):

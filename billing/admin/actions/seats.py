@@ -9,14 +9,18 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.actions import outcomes
 from billing.admin.actions.base import Action, Counter, Movement, Preview, register
-from billing.models import SubscriptionItem
+from billing.models import Subscription, SubscriptionItem
+from billing.outcomes import Outcome
 from billing.services import customers, seats
 from billing.templatetags.shown import quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
 from entities.errors import EntityAlreadyExists
 from entities.models import Entity
+from plans import wording
 from plans.models import Feature
+
+HOLDS = [Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE]
 
 
 class SeatForm(forms.Form):
@@ -43,6 +47,21 @@ def countable(customer_pk: int) -> QuerySet[Feature]:
     return features.annotate(mine=mine).order_by("-mine", "name")
 
 
+def later(customer_pk: int, feature: Feature, outcome: Outcome) -> list[str]:
+    """Where a seat costs nothing now: that it will, with the next invoice, and on which terms."""
+    if outcome.lines or outcome.waiting:
+        return []
+    rows = SubscriptionItem.objects.filter(
+        subscription__customer=customer_pk, subscription__status__in=HOLDS, feature=feature
+    )
+    return [
+        f"Nothing is charged now; {row.subscription.plan} bills with its next invoice: "
+        f"{wording.sentence(row, outcome.currency)}."
+        for row in rows.select_related("subscription__plan", "feature", "entity_feature")
+        if row.is_priced
+    ]
+
+
 @register
 class AddSeat(Action):
     """A seat, user, workspace or project more."""
@@ -63,6 +82,7 @@ class AddSeat(Action):
             raise EntityAlreadyExists(values["entity_id"])
         outcome = seats.preview_create(customer=customer, feature=feature, at=self.target.at)
         shown = outcomes.preview(outcome)
+        shown.sentences += later(customer.pk, feature, outcome)
         name = values["name"] or values["entity_id"]
         count = Entity.objects.live().filter(customer=customer, feature=feature).count()
         shown.sentences.insert(0, f"{name} is added to {customer}.")
@@ -70,7 +90,7 @@ class AddSeat(Action):
         granted = SubscriptionItem.objects.filter(
             subscription__customer=customer,
             subscription__entity=None,
-            subscription__status__in=["active", "past_due"],
+            subscription__status__in=HOLDS,
             entity_feature=feature,
         ).select_related("feature", "entity_feature")
         for item in granted:
