@@ -41,8 +41,12 @@ STATES = {
 
 
 @admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnlyAdmin):
+class LedgerEntryAdmin(ReadOnlyAdmin, Exported):
     """Every change of every balance."""
+
+    actions = ("export",)
+    exported = ("at", "balance__customer__external_id", "balance__entity__external_id", "balance__feature__slug",
+                "kind", "granted", "usage", "held", "expired", "reason", "actor", "request_id")  # fmt: skip
 
     list_display = ("at", "feature", "holder", "what", "reason", "actor")
     list_select_related = ("balance__feature", "balance__entity", "balance__customer")

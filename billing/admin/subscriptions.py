@@ -13,7 +13,7 @@ from unfold.decorators import display
 from billing.admin.actions import base
 from billing.admin.bars import bars
 from billing.models import Balance, InvoiceLine, Subscription
-from config.admin import ReadOnlyAdmin
+from config.admin import Exported, ReadOnlyAdmin
 from plans import wording
 
 TONES = {"Active": "success", "Past due": "danger", "Scheduled": "info", "Ended": "warning", "Paused": "warning"}
@@ -38,9 +38,12 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(ReadOnlyAdmin):
+class SubscriptionAdmin(ReadOnlyAdmin, Exported):
     """Changed on the pages of customers and entities."""
 
+    actions = ("export",)
+    exported = ("public_id", "customer__external_id", "entity__external_id", "plan__slug", "plan__version", "status",
+                "started_at", "current_period_end", "ends_at")  # fmt: skip
     list_display = ("plan", "holder", "customer", "state", "started_at", "current_period_end", "ends_at")
     list_display_links = ("plan", "holder")
     list_select_related = ("plan", "customer", "entity")

@@ -75,7 +75,8 @@ class FeatureAdmin(CatalogAdmin):
     fields = ("name", "slug", "type", "consumable", "event_names", "display_singular", "display_plural")
     inlines = (CostInline,)
     ordering = ("name", "slug")
-    actions = ("archive", "bring_back")
+    actions = ("archive", "bring_back", "export")
+    exported = ("slug", "name", "type", "consumable", "created_at", "archived_at")
 
     @display(description="Type", ordering="type")
     def shown_type(self, feature: Feature) -> str:

@@ -112,7 +112,17 @@ class PlanAdmin(CatalogAdmin):
     search_fields = ("slug", "name")
     inlines = (ItemInline,)
     ordering = ("name", "slug", "-version")
-    actions = ("archive", "bring_back")
+    actions = ("archive", "bring_back", "export")
+    exported = (
+        "slug",
+        "version",
+        "name",
+        "group",
+        "price_amount",
+        "price_interval",
+        "price_interval_count",
+        "archived_at",
+    )
     change_form_before_template = "plans/plan_summary.html"
     fieldsets = (
         (None, {"fields": (("name", "slug"), "description", ("group", "is_add_on", "auto_enable"))}),

@@ -7,7 +7,7 @@ from django import forms
 from django.db import models, transaction
 from django.http import HttpRequest
 
-from config.admin import Admin
+from config.admin import Exported
 from config.errors import DomainError
 
 
@@ -27,7 +27,7 @@ def rehearse(call: Callable[[], Any]) -> None:
         raise forms.ValidationError(refusal.message) from refusal
 
 
-class CatalogAdmin(Admin):
+class CatalogAdmin(Exported):
     """A page whose whole content, rows below included, is handed to the catalogue as one value."""
 
     def save_through(self, request: HttpRequest, form: Any, formsets: Any, *, change: bool) -> models.Model:
