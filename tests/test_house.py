@@ -142,9 +142,11 @@ def test_the_wall_clock_is_read_in_one_place() -> None:
     for path in SOURCES:
         if path == settings.BASE_DIR / "config" / "clock.py":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if _reads_clock(node) or (isinstance(node, ast.keyword) and node.arg in {"auto_now", "auto_now_add"}):
-                readers.append(f"{name_of(path)}:{getattr(node, 'lineno', 0)}")
+        readers.extend(
+            f"{name_of(path)}:{getattr(node, 'lineno', 0)}"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if _reads_clock(node) or (isinstance(node, ast.keyword) and node.arg in {"auto_now", "auto_now_add"})
+        )
     assert readers == []
 
 
