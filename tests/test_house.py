@@ -138,7 +138,7 @@ def _reads_clock(node: ast.AST) -> bool:
 
 
 def test_the_wall_clock_is_read_in_one_place() -> None:
-    readers = []
+    readers: list[str] = []
     for path in SOURCES:
         if path == settings.BASE_DIR / "config" / "clock.py":
             continue
