@@ -84,14 +84,8 @@ class ItemPriceInput(Shape):
 
 
 class ProrationInput(Shape):
-    """What is left out is prorated at once (spec billing 9.4)."""
-
-    on_increase = OneOfField(
-        choices=ItemTerms.OnIncrease.values, default=ItemTerms.OnIncrease.PRORATE_IMMEDIATELY.value
-    )
-    on_decrease = OneOfField(
-        choices=ItemTerms.OnDecrease.values, default=ItemTerms.OnDecrease.PRORATE_IMMEDIATELY.value
-    )
+    on_increase = OneOfField(choices=ItemTerms.OnIncrease.values)
+    on_decrease = OneOfField(choices=ItemTerms.OnDecrease.values)
 
 
 class RolloverInput(Shape):
