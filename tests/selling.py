@@ -128,7 +128,7 @@ class Shop:
         """The plans of exactly that scope, with their states: active, canceling, trialing, scheduled, past_due."""
         shown = self.entity(of)["subscriptions"] if of else self.customer()["subscriptions"]
         scope = "entity" if of else "customer"
-        return {row["plan_id"]: _state(row) for row in shown if row["scope"] == scope}
+        return {row["plan_id"]: plan_state(row) for row in shown if row["scope"] == scope}
 
     def left(self, feature: str, of: str | None = None) -> Any:
         """What remains of a feature."""
@@ -145,9 +145,18 @@ class Shop:
         return {"customer_id": CUSTOMER, "plan_id": plan, "entity_id": entity, **more}
 
 
-def _state(row: Any) -> str:
+def plan_state(row: Any) -> str:
     if row["status"] == "scheduled":
         return "scheduled"
     words = ["past_due"] if row["past_due"] else ["trialing"] if row["trial_ends_at"] else []
     words += ["canceling"] if row["canceled_at"] else []
     return " ".join(words) or "active"
+
+
+def three_plans(api: Api) -> Shop:
+    """Free, Pro at 20 and Premium at 50 a month, for accounts and workspaces alike."""
+    shop = Shop(api)
+    shop.plan("free", None, monthly("messages", 100))
+    shop.plan("pro", 20, monthly("messages", 500))
+    shop.plan("premium", 50, monthly("messages", 1000))
+    return shop

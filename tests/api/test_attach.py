@@ -5,19 +5,15 @@ from decimal import Decimal
 import pytest
 
 from tests.client import Api
-from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid, seats
+from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid, seats, three_plans
 
 D = Decimal
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    """Free, Pro at 20 and Premium at 50 a month, for accounts and workspaces alike."""
-    shop = Shop(api)
-    shop.plan("free", None, monthly("messages", 100))
-    shop.plan("pro", 20, monthly("messages", 500))
-    shop.plan("premium", 50, monthly("messages", 1000))
-    return shop
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    """A shop with Free, Pro and Premium."""
+    return three_plans(stage)
 
 
 def test_an_upgrade_in_mid_cycle_costs_the_difference_for_the_rest_and_keeps_the_reset(shop: Shop) -> None:

@@ -148,15 +148,20 @@ NEEDED = {
 }
 
 
-@pytest.fixture
-def acme(api: Api) -> Account:
-    """Acme on a plan, with Alice, a hold and a balance granted by hand."""
-    acme = Account(api, since="2026-04-01")
+@pytest.fixture(scope="module")
+def ready(stage: Api) -> Account:
+    acme = Account(stage, since="2026-04-01")
     acme.hold(item("messages", 100), item("messages", 50, per="seats"), item("seats", 5))
     acme.join("alice")
     acme.grant("messages", 10, balance_id="gift")
     acme.lock(5, "call")
     return acme
+
+
+@pytest.fixture
+def acme(ready: Account, db: None) -> Account:
+    """Acme on a plan, with Alice, a hold and a balance granted by hand."""
+    return ready
 
 
 def books() -> list[Any]:

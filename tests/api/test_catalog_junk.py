@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.test_catalog import FREE, REQUESTS, SEATS, SUMMARIES, TEAM, catalogue
 from tests.client import Api, read
+from tests.effort import tries
 
 RICH: dict[str, Any] = {
     **TEAM,
@@ -76,17 +78,30 @@ def put(body: Any, path: tuple[Any, ...], value: Any) -> None:
         pass
 
 
-@pytest.mark.parametrize("call", BODIES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_junk_is_refused_with_a_reason(api: Api, call: str, data: st.DataObject) -> None:
+@pytest.fixture(scope="module")
+def catalog(stage: Api) -> Api:
     for feature in (SEATS, SUMMARIES, REQUESTS):
-        api.send("features.create", feature)
-    api.send("plans.create", RICH)
+        read(stage.send("features.create", feature), 200)
+    read(stage.send("plans.create", RICH), 200)
+    return stage
+
+
+@pytest.fixture
+def stocked(catalog: Api, db: None) -> Api:
+    """With three features and a rich plan."""
+    return catalog
+
+
+@pytest.mark.parametrize("call", BODIES)
+@settings(max_examples=tries(20, 400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_junk_is_refused_with_a_reason(stocked: Api, call: str, data: st.DataObject) -> None:
     body = copy.deepcopy(BODIES[call])
     for path in data.draw(st.lists(st.sampled_from(places(BODIES[call])), min_size=1, max_size=2)):
         put(body, path, copy.deepcopy(data.draw(JUNK)))
-    response = api.send(call, body)
+    with transaction.atomic():
+        response = stocked.send(call, body)
+        transaction.set_rollback(True)
     assert response.status_code < 500, body
     if response.status_code != 200:
         error = read(response, response.status_code)

@@ -10,9 +10,9 @@ from tests.client import Api
 from tests.selling import CUSTOMER, Shop, monthly, prepaid
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("pro", 20, monthly("messages", 100))
     shop.plan("premium", 50, monthly("messages", 500))
     return shop

@@ -20,10 +20,10 @@ from tests.client import Api
 from tests.selling import CUSTOMER, Shop, prepaid, seats
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
     """Acme with a card since 1 April 2026, and the workspaces a and b."""
-    shop = Shop(api)
+    shop = Shop(stage)
     shop.opens("2026-04-01", "a", "b")
     shop.plan("pro", 20)
     shop.plan("max", 100)

@@ -13,10 +13,10 @@ from tests.selling import CUSTOMER, Shop, monthly, ms
 THIRTY = Decimal(30)
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
     """Acme with a card since 1 April 2026 and the users alice and bob; Team and Business come with seats of $30."""
-    shop = Shop(api)
+    shop = Shop(stage)
     shop.opens("2026-04-01", "alice", "bob")
     shop.plan("seat", 30, monthly("messages", 50), group="licenses")
     shop.plan("team", None, licenses=[{"license_plan_id": "seat", "included": 1}])

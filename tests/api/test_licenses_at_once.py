@@ -17,6 +17,7 @@ from config import clock
 from config.actor import Actor
 from plans.catalog.specs import ItemFilter, ItemSpec, LicenseTerms
 from tests.client import Api
+from tests.effort import tries
 from tests.selling import CUSTOMER, Shop, monthly, ms
 
 SEATS_OF_TWO: dict[str, Any] = {"license_quantities": [{"license_plan_id": "seat", "quantity": 2}]}
@@ -158,7 +159,7 @@ def dealings(draw: st.DrawFn) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.django_db
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(6, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(dealings())
 def test_a_pool_is_what_was_bought_less_what_is_assigned(api: Api, steps: list[tuple[str, Any]]) -> None:
     with transaction.atomic():

@@ -16,9 +16,9 @@ PREVIEW = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("pro", 20, monthly("messages", 100, amount=0.1))
     shop.plan("premium", 50, monthly("messages", 500, amount=0.1), prepaid("words", 100, 10, 100))
     return shop

@@ -14,9 +14,9 @@ from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid, seats
 D = Decimal
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("pro", 20, monthly("messages", 100, amount=0.1))
     shop.plan("premium", 50, monthly("messages", 500, amount=0.1))
     return shop

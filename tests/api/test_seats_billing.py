@@ -5,15 +5,9 @@ from decimal import Decimal
 import pytest
 
 from billing.models import SandboxInvoice, VacatedSeat
-from tests.client import Api
 from tests.selling import CUSTOMER, Shop, monthly, seats
 
 D = Decimal
-
-
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    return Shop(api)
 
 
 def team(shop: Shop, up: str, down: str) -> None:

@@ -8,9 +8,9 @@ from tests.selling import CUSTOMER, Shop, monthly, ms
 WEEKS = {"duration_length": 14, "duration_type": "day", "card_required": True}
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("pro", 20, monthly("messages", 100, amount=0.1))
     shop.plan("premium", 50, monthly("messages", 500, amount=0.1))
     shop.plan("trial", 20, monthly("messages", 100, amount=0.1), free_trial=WEEKS)

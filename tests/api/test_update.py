@@ -12,9 +12,9 @@ from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid, seats
 D = Decimal
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("pro", 20, monthly("messages", 500))
     shop.plan("premium", 50, monthly("messages", 1000))
     return shop

@@ -1,14 +1,10 @@
 import pytest
 
 from tests.client import Api
-from tests.selling import Shop, monthly
+from tests.selling import Shop, three_plans
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    """Free, Pro at 20 and Premium at 50 a month, for accounts and workspaces alike."""
-    shop = Shop(api)
-    shop.plan("free", None, monthly("messages", 100))
-    shop.plan("pro", 20, monthly("messages", 500))
-    shop.plan("premium", 50, monthly("messages", 1000))
-    return shop
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    """A shop with Free, Pro and Premium."""
+    return three_plans(stage)

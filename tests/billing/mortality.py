@@ -1,15 +1,17 @@
 """Killing a process at a chosen step: after any call to the processor that does something, and after any commit.
 
-Dying within a transaction is dying after the step before it: it is rolled back.
+Dying within a transaction is dying after the step before it: it is rolled back. All of it happens in the transaction
+of a test, where a savepoint stands for each transaction, so that `again` can tell the same story with another end.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from billing.processors import registry
+from billing.services import plain
 
 _ALLOWED_WHEN_DEAD = ("ROLLBACK", "RELEASE", "SAVEPOINT", "SELECT PG_ADVISORY_UNLOCK")
 _WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")
@@ -68,7 +70,11 @@ class _Processor:
 @contextmanager
 def doomed(at: int | None) -> Iterator[Doom]:
     """Run the block as a process that dies at its `at`th step; the block ends there without a word."""
-    doom, sandbox, commit = Doom(at), registry._sandbox, connection.commit
+    doom, sandbox, commit = Doom(at), registry._sandbox, connection.savepoint_commit
+    outermost = len(connection.savepoint_ids)
+
+    def is_open() -> bool:
+        return len(connection.savepoint_ids) > outermost
 
     def execute(run: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         words = sql.lstrip().upper()
@@ -78,7 +84,7 @@ def doomed(at: int | None) -> Iterator[Doom]:
         answer = run(sql, params, many, context)
         if words.startswith(_WRITES):
             doom.has_written = True
-            if not connection.in_atomic_block:
+            if not is_open():
                 wrote("a write")
         return answer
 
@@ -87,16 +93,16 @@ def doomed(at: int | None) -> Iterator[Doom]:
         if has_written:
             doom.step(f"after {what}")
 
-    def committed() -> None:
+    def committed(savepoint: str) -> None:
         if doom.is_dead and not doom.is_outside:
-            connection.rollback()
+            connection.savepoint_rollback(savepoint)
             doom.check()
-        commit()
-        if not doom.is_outside:
+        commit(savepoint)
+        if not doom.is_outside and not is_open():
             wrote("a commit")
 
     registry._sandbox = _Processor(sandbox, doom)  # type: ignore[assignment]
-    connection.commit = committed  # type: ignore[method-assign]
+    connection.savepoint_commit = committed  # type: ignore[assignment,method-assign]
     try:
         with connection.execute_wrapper(execute):
             yield doom
@@ -104,4 +110,14 @@ def doomed(at: int | None) -> Iterator[Doom]:
         pass
     finally:
         registry._sandbox = sandbox
-        connection.commit = commit  # type: ignore[method-assign]
+        connection.savepoint_commit = commit  # type: ignore[method-assign]
+
+
+@contextmanager
+def again() -> Iterator[None]:
+    """What happens in the block has not happened afterwards, and nobody remembers it."""
+    before = transaction.savepoint_create()
+    yield
+    transaction.savepoint_rollback(before)
+    plain.forget()
+    transaction.savepoint_commit(before)

@@ -13,12 +13,12 @@ from tests.selling import CUSTOMER, Shop, prepaid, seats
 HALF = [{"reward_id": "half"}]
 
 
-@pytest.fixture
-def shop(shop: Shop) -> Shop:
-    coupon(shop, "half", 50, duration="forever")
-    coupon(shop, "third_once", Decimal("33.3"))
-    coupon(shop, "quarter", 3, months=3, codes=[{"code": "SPRING"}], type="fixed_discount")
-    return shop
+@pytest.fixture(scope="module")
+def opened(opened: Shop) -> Shop:
+    coupon(opened, "half", 50, duration="forever")
+    coupon(opened, "third_once", Decimal("33.3"))
+    coupon(opened, "quarter", 3, months=3, codes=[{"code": "SPRING"}], type="fixed_discount")
+    return opened
 
 
 def coupon(

@@ -16,9 +16,9 @@ def packs(quantity: int) -> dict[str, Any]:
     return {"feature_quantities": [{"feature_id": "messages", "quantity": quantity}]}
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("pack", 20, prepaid("messages", 100, 10, 100, reset=RESET))
     return shop
 

@@ -14,9 +14,9 @@ KEPT = ("prorate_immediately", "none")
 NEXT = ("prorate_next_cycle", "prorate_next_cycle")
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    return Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    return Shop(stage)
 
 
 def used(shop: Shop) -> Any:

@@ -8,9 +8,9 @@ from tests.selling import CUSTOMER, Shop, monthly, ms, seats
 TWO_WEEKS = {"duration_length": 14, "duration_type": "day", "card_required": True}
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    shop = Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    shop = Shop(stage)
     shop.plan("free", None, monthly("messages", 10))
     shop.plan("pro", 20, monthly("messages", 100, amount=0.1), free_trial=TWO_WEEKS)
     shop.plan("premium", 50, monthly("messages", 500, amount=0.1))

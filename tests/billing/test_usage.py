@@ -10,9 +10,9 @@ from tests.selling import Shop, monthly, seats
 D = Decimal
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
-    return Shop(api)
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
+    return Shop(stage)
 
 
 def test_every_workspace_has_its_overage_on_its_own_invoice(shop: Shop) -> None:

@@ -20,12 +20,11 @@ from config import embedded
 
 pytestmark = pytest.mark.skipif(not settings.IS_EMBEDDED, reason="the tests run on another PostgreSQL")
 
-KEY = "sl_test_killed_0123456789abcdef"
 PATIENCE = 120  # seconds
 
 
 class Server:
-    """The demo with a database of its own."""
+    """A deployment with a database of its own."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -33,22 +32,20 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         self.process: subprocess.Popen[bytes] | None = None
+        self.key = ""
+
+    def set_up(self) -> None:
+        self.run("migrate")
+        self.key = self.run("create_api_key", "--name", "Tests").strip()
 
     def start(self) -> None:
-        """Set up and serve."""
-        self._serve("manage.py", "demo", "--port", str(self.port), "--api-key", KEY, "--data", str(self.data))
-
-    def start_again(self) -> None:
         """Serve what is there, with two processes."""
         address = ("--host", "127.0.0.1", "--port", str(self.port))
         at_once = ("--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers")
-        self._serve("-m", "granian", "--interface", "wsgi", *address, *at_once, "config.wsgi:application")
-
-    def _serve(self, *command: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            [sys.executable, "-m", "granian", "--interface", "wsgi", *address, *at_once, "config.wsgi:application"],
             cwd=settings.BASE_DIR,
-            env={**os.environ, "SUBLEDGER_DATA": str(self.data), "TLS": "false"},
+            env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -80,7 +77,7 @@ class Server:
     def send(self, call: str, body: Any) -> tuple[int, Any]:
         """Status and JSON; status 0 when there was no answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         try:
             connection.request("POST", f"/v1/{call}", json.dumps(body), headers)
             response = connection.getresponse()
@@ -90,22 +87,29 @@ class Server:
         finally:
             connection.close()
 
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "SUBLEDGER_DATA": str(self.data)}
-        return subprocess.run(
+    def run(self, *command: str) -> str:
+        """What a command that succeeds says."""
+        done = subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=settings.BASE_DIR,
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "SUBLEDGER_DATA": str(self.data), "TLS": "false"}
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "data")
     try:
+        server.set_up()
         server.start()
         yield server
     finally:
@@ -148,8 +152,13 @@ def wait_for(clients: list[Client], more: int) -> None:
 
 
 def test_what_was_answered_survives_and_what_is_repeated_counts_once(server: Server) -> None:
+    for feature, consumable in (("seats", False), ("requests", True)):
+        body: dict[str, Any] = {"feature_id": feature, "name": feature, "type": "metered", "consumable": consumable}
+        assert server.send("features.create", body)[0] == 200
     for who in ("alice", "bob"):
-        body = {"customer_id": "acme", "entity_id": who, "feature_id": "requests", "included_grant": 1_000_000}
+        member = {"customer_id": "acme", "entity_id": who}
+        assert server.send("entities.create", {**member, "feature_id": "seats"})[0] == 200
+        body = {**member, "feature_id": "requests", "included_grant": 1_000_000}
         assert server.send("balances.create", body)[0] == 200
     keyed = [Client(server, "alice", keyed=True) for _ in range(3)]
     plain = Client(server, "bob", keyed=False)
@@ -158,13 +167,13 @@ def test_what_was_answered_survives_and_what_is_repeated_counts_once(server: Ser
         client.start()
     wait_for(clients, 10)
     server.kill()
-    server.start_again()
+    server.start()
     wait_for(clients, 10)
     server.kill_database()
     wait_for(clients, 10)
     server.kill_database()
     server.kill()
-    server.start_again()
+    server.start()
     wait_for(clients, 5)
     for client in clients:
         client.enough.set()
@@ -179,5 +188,4 @@ def test_what_was_answered_survives_and_what_is_repeated_counts_once(server: Ser
     assert used["alice"] == sum(client.answered for client in keyed) == sum(client.tried for client in keyed)
     assert sum(client.repeated for client in keyed) > 0
     assert plain.answered <= used["bob"] <= plain.tried
-    verified = server.run("verify")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    server.run("verify")

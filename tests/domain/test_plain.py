@@ -21,6 +21,7 @@ from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer, Entity
 from plans.models import CreditCost, Feature
+from tests.effort import tries
 
 NOW = datetime(2026, 4, 10, 12, tzinfo=UTC)
 EARLIER, LATER = NOW - timedelta(days=1), NOW + timedelta(days=1)
@@ -90,7 +91,7 @@ usages = st.builds(
 
 
 @pytest.mark.django_db
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(100, 2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(situation=situations, usage=usages)
 def test_the_one_statement_does_what_the_rules_do(situation: dict[str, Any], usage: Usage) -> None:
     plain._declined.clear()

@@ -16,6 +16,7 @@ from config.actor import Actor
 from entities.models import Customer
 from plans.intervals import Interval, IntervalUnit, boundary
 from plans.models import Feature, Plan
+from tests.effort import tries
 
 ACTOR = Actor("reset_balances")
 OPENED = datetime(2020, 1, 1, tzinfo=UTC)
@@ -54,7 +55,7 @@ def due_balances(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @pytest.mark.django_db
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(25, 500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.lists(due_balances(), min_size=1, max_size=12), at=instants, state=states)
 def test_the_statement_resets_as_the_general_way_does(
     found: list[dict[str, Any]], at: datetime, state: tuple[str, bool]
