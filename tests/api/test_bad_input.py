@@ -231,7 +231,7 @@ def test_junk_in_any_field_is_told_and_changes_nothing(acme: Account, call: str)
     before = books()
     with undone():
         fine = acme.api.send(call, CALLS[call])
-        assert fine.status_code == 200, fine.content
+        assert fine.status_code in (200, 202), fine.content
     for path, sent in mutations(CALLS[call]):
         with transaction.atomic():
             response = acme.api.send(call, sent.encode())
