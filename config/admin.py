@@ -59,6 +59,7 @@ class Admin(ModelAdmin):
     list_filter_submit = False
     formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     warn_unsaved_form = True
+    when_empty: ClassVar[str] = "What is written down here appears by itself."
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Columns, those that are times among them."""

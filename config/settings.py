@@ -199,7 +199,7 @@ LOGGING = {
 UNFOLD = {
     "SITE_TITLE": ORGANIZATION_NAME,
     "SITE_HEADER": ORGANIZATION_NAME,
-    "SITE_SUBHEADER": "Live" if ENVIRONMENT == "live" else "Sandbox: no real money",
+    "SITE_SUBHEADER": "Live: real money" if ENVIRONMENT == "live" else "Sandbox: no real money",
     "SITE_SYMBOL": "savings",
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("billing/favicon.svg")}],

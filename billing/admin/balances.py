@@ -25,6 +25,7 @@ COLUMNS = ("granted", "usage", "held", "expired")
 class BalanceAdmin(ReadOnlyAdmin):
     """Changed by actions only, each with an entry."""
 
+    when_empty = "Balances come with plans. Attach one to a customer, or grant a balance by hand on its page."
     list_display = ("feature", "holder", "customer", "level", "left", "next_reset_at", "expires_at", "is_live")
     list_display_links = ("feature", "holder")
     list_select_related = ("feature", "customer", "entity")

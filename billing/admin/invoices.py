@@ -22,6 +22,7 @@ TONES = {"Paid": "success", "Open": "danger", "Draft": "info", "Void": "warning"
 class InvoiceAdmin(ReadOnlyAdmin, Exported):
     """Written by billing only."""
 
+    when_empty = "The first invoice comes with a paid plan. Attach one on a customer's page."
     actions = ("export",)
     exported = ("number", "customer__external_id", "entity__external_id", "status", "currency", "total", "created_at")
 

@@ -44,6 +44,7 @@ STATES = {
 class LedgerEntryAdmin(ReadOnlyAdmin, Exported):
     """Every change of every balance."""
 
+    when_empty = "Every change of a balance is written down here. Attach a plan or grant a balance to see the first."
     actions = ("export",)
     exported = ("at", "balance__customer__external_id", "balance__entity__external_id", "balance__feature__slug",
                 "kind", "granted", "usage", "held", "expired", "reason", "actor", "request_id")  # fmt: skip
@@ -86,6 +87,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin, Exported):
 class UsageEventAdmin(ReadOnlyAdmin, Exported):
     """What applications reported."""
 
+    when_empty = "Applications report usage with balances.track. Make an API key, then try the call of the README."
     actions = ("export",)
     exported = ("at", "customer__external_id", "entity__external_id", "feature__slug", "value", "event_name")
 
@@ -107,6 +109,7 @@ class UsageEventAdmin(ReadOnlyAdmin, Exported):
 class HoldAdmin(ReadOnlyAdmin):
     """Quantities set aside."""
 
+    when_empty = "Applications hold a quantity with balances.check and a lock. Nothing is held."
     list_display = ("lock_id", "feature", "shown_value", "customer", "entity", "state", "created_at", "expires_at")
     list_select_related = ("feature", "customer", "entity")
     list_filter = ("status", "feature")
@@ -155,6 +158,9 @@ class OperationAdmin(ReadOnlyAdmin):
 class ApprovalAdmin(ReadOnlyAdmin):
     """What waits for a second person, and what became of it."""
 
+    when_empty = (
+        "Nothing waits. The settings APPROVAL_ABOVE_AMOUNT and APPROVAL_ABOVE_UNITS say what needs a second person."
+    )
     list_display = ("asked_at", "title", "customer", "state", "asked_by", "reason", "decided_by")
     list_display_links = ("title",)
     list_select_related = ("customer", "asked_by", "decided_by")
@@ -182,6 +188,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
 class ProcessorEventAdmin(ReadOnlyAdmin):
     """What the payment processor sent."""
 
+    when_empty = "What the payment processor sends is written down here. With Stripe, run create_stripe_webhook first."
     list_display = ("received_at", "type", "event_id", "state", "attempts", "error")
     actions = ("process_again",)
     list_filter = ("status", "type")
@@ -210,6 +217,7 @@ class ProcessorEventAdmin(ReadOnlyAdmin):
 class LogEntryAdmin(ReadOnlyAdmin):
     """What staff did in the admin, and why."""
 
+    when_empty = "What staff do, and why, is written down here."
     list_display = ("action_time", "user", "about", "what", "why")
     list_select_related = ("user", "content_type")
     list_filter = ("action_flag", ("user", admin.RelatedOnlyFieldListFilter))

@@ -41,6 +41,7 @@ class LiveFilter(admin.SimpleListFilter):
 class SubscriptionAdmin(ReadOnlyAdmin, Exported):
     """Changed on the pages of customers and entities."""
 
+    when_empty = "Attach a plan on the page of a customer, seat or workspace."
     actions = ("export",)
     exported = ("public_id", "customer__external_id", "entity__external_id", "plan__slug", "plan__version", "status",
                 "started_at", "current_period_end", "ends_at")  # fmt: skip

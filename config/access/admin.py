@@ -15,6 +15,7 @@ from config.admin import Admin
 class ApiKeyAdmin(Admin):
     """Keys are made and revoked here; a revoked one stays listed, since the ledger names it."""
 
+    when_empty = "Make a key for your application. Its secret is shown once."
     list_display = ("name", "shown", "scope", "is_open", "created_at", "last_used_at")
     list_filter = ("scope", ("revoked_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "prefix")

@@ -37,6 +37,7 @@ SEATS = ("add-seat", "add-seats", "remove-seats")
 class CustomerAdmin(Exported):
     """Who pays."""
 
+    when_empty = "Applications make customers with customers.get_or_create. Add one by hand, or import a CSV file."
     list_display = ("external_id", "name", "email", "plans", "members", "owed", "created_at")
     list_display_links = ("external_id", "name")
     search_fields = ("external_id", "name", "email", "processor_id")

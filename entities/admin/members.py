@@ -32,6 +32,7 @@ MOST_VERDICTS = 6
 class EntityAdmin(ReadOnlyAdmin, Exported):
     """Seats, users, workspaces, projects; added on their customer's page."""
 
+    when_empty = "Applications make them with entities.create. To add them by hand, open their customer."
     actions = ("export",)
     exported = ("customer__external_id", "external_id", "name", "feature__slug", "created_at", "deleted_at")
     list_display = ("external_id", "name", "customer_link", "feature", "created_at", "status")

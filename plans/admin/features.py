@@ -69,6 +69,7 @@ def save(feature: Feature, costs: Any) -> Feature:
 class FeatureAdmin(CatalogAdmin):
     """What plans grant: switches, metered quantities, credits."""
 
+    when_empty = "Define what plans grant: seats (a standing count), summaries or requests (spent), or a switch."
     list_display = ("name", "slug", "shown_type", "events", "is_live")
     list_filter = ("type", "consumable", ("archived_at", admin.EmptyFieldListFilter))
     search_fields = ("slug", "name")

@@ -107,6 +107,7 @@ def price(plan: Plan) -> str:
 class PlanAdmin(CatalogAdmin):
     """Plans, the newest version of each."""
 
+    when_empty = "Define a feature first, then make a plan that grants it; or push a catalogue with atmn push."
     list_display = ("name", "slug", "shown_version", "shown_price", "grants", "group", "holders", "status")
     list_filter = (("archived_at", admin.EmptyFieldListFilter), "is_add_on", "auto_enable", "is_latest")
     search_fields = ("slug", "name")

@@ -44,8 +44,11 @@ def test_the_home_page_of_an_empty_deployment_says_what_to_do_first(staff: Staff
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_list_opens_without_data(staff: Staff, name: str) -> None:
-    staff.get(address(f"{name}_changelist"))
+def test_every_list_opens_without_data_and_says_what_to_do(staff: Staff, name: str) -> None:
+    page = staff.get(address(f"{name}_changelist"))
+    rows = next(a for m, a in admin.site._registry.items() if f"{m._meta.app_label}_{m._meta.model_name}" == name)
+    assert getattr(rows, "when_empty", "") in page
+    assert "Nothing matches" in staff.get(address(f"{name}_changelist") + "?q=nothing-like-it")
 
 
 def test_every_list_opens_with_data_in_few_statements_and_every_row_has_a_page(staff: Staff) -> None:
