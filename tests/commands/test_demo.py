@@ -1,5 +1,7 @@
 """The demo, before it serves: what can't work is refused at once, and whoever ends it finds nothing left behind."""
 
+import http.client
+import json
 import socket
 import subprocess
 import sys
@@ -66,6 +68,31 @@ def test_ended_while_it_sets_up_it_takes_its_database_along(data: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert not pid_file.exists()
+
+
+@pytest.mark.skipif(not settings.IS_EMBEDDED, reason="the tests run on another PostgreSQL")
+def test_what_it_says_to_try_can_be_tried_at_once(data: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    key = "sl_test_demo_0123456789"
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "demo", "--port", str(port), "--data", str(data), "--api-key", key],
+        cwd=settings.BASE_DIR,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        assert any(line.startswith("Ctrl-C ends the demo") for line in process.stdout)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        asked = {"customer_id": "acme", "entity_id": "alice", "feature_id": "summaries"}
+        connection.request("POST", "/v1/balances.check", json.dumps(asked), {"Authorization": f"Bearer {key}"})
+        assert json.load(connection.getresponse())["balance"]["granted"] == 50
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 @pytest.mark.django_db

@@ -1,4 +1,5 @@
 import ctypes
+import http.client
 import json
 import os
 import secrets
@@ -6,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -43,15 +45,16 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
         try:
-            self._set_up(**options)
-            raise SystemExit(_serve(options["port"]))
+            welcome = self._set_up(**options)
+            raise SystemExit(self._serve(options["port"], welcome))
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)  # the rest takes a moment, and is needed
             if settings.IS_EMBEDDED:
                 embedded.stop_if_unused(settings.SUBLEDGER_DATA)
 
-    def _set_up(self, **options: Any) -> None:
+    def _set_up(self, **options: Any) -> str:
+        """Prepare everything, and return what there is to say once it is served."""
         self.stdout.write("Setting up the database …")
         call_command("migrate", verbosity=0)
         known = _Secrets(settings.SUBLEDGER_DATA / "demo.json")
@@ -63,8 +66,7 @@ class Command(BaseCommand):
         if not settings.STRIPE_STAND_IN:  # a stand-in knows nobody whom another process made
             call_command("load_demo", stdout=self.stdout)
         address = f"http://127.0.0.1:{options['port']}"
-        self.stdout.write(
-            f"""
+        return f"""
 Admin     {address}/admin/   login {USERNAME}, password {password}
 API key   {secret}
 
@@ -74,8 +76,26 @@ curl -s {address}/v1/balances.check -H 'Authorization: Bearer {secret}' \\
 
 Ctrl-C ends the demo and its database.
 """
+
+    def _serve(self, port: int, welcome: str) -> int:
+        """Run the server until it ends or we are told to; say so as soon as it answers."""
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+                *("--workers", "1", "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"),
+            ],
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  no threads here
         )
-        self.stdout.flush()
+        try:
+            while server.poll() is None and not _answers(port):
+                time.sleep(0.1)
+            if server.poll() is None:
+                self.stdout.write(welcome)
+                self.stdout.flush()
+            return server.wait()
+        finally:
+            server.terminate()
+            server.wait()
 
 
 class _Secrets:
@@ -139,20 +159,15 @@ def _set_login(password: str) -> None:
         user.save(update_fields=["password"])
 
 
-def _serve(port: int) -> int:
-    """Run the server until it ends or we are told to."""
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-            *("--workers", "1", "--blocking-threads", "8", "--log-level", "error", "config.wsgi:application"),
-        ],
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  no threads here
-    )
+def _answers(port: int) -> bool:
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        return server.wait()
+        asked.request("GET", "/healthz")
+        return asked.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
-        server.terminate()
-        server.wait()
+        asked.close()
 
 
 def _end_with_parent() -> None:
