@@ -17,9 +17,10 @@ def _quick_passwords(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _groups(db: None) -> None:
-    """The groups that a migration made are there, also after a test with transactions of its own emptied all tables."""
+    """The groups that migrations made are there, also after a test with transactions of its own emptied all tables."""
     if not Group.objects.exists():
         import_module("config.access.migrations.0002_staff_groups").make_groups(apps, None)
+        import_module("config.access.migrations.0004_second_person").give(apps, None)
 
 
 @pytest.fixture
