@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from billing.models import Operation
 from billing.services import reconciliation
@@ -127,6 +129,7 @@ def test_asked_again_it_ends_as_if_nothing_had_gone_wrong(
         fault, times = FAULTS[(CASES.index(case) + place + turn) % len(FAULTS)]
         buyer = Buyer(shop.api, fake, f"buyer-{place}")
         case.before(buyer)
+        fake.webhooks.drop()  # the events of setting up are the matter of other tests
         fake.faults.struck.clear()
         fake.faults.order(fault, times=times, skip=place)
         first = buyer.does(case.path, **case.body)
@@ -142,6 +145,7 @@ def test_asked_again_it_ends_as_if_nothing_had_gone_wrong(
             if again < 500:
                 break
         assert again < 500, where
+        call_command("run_due", stdout=StringIO())  # a deletion done already is not found again: cron gives the credit
         fake.webhooks.deliver(endpoint)
         row = Customer.objects.get(external_id=buyer.name)
         assert not Operation.objects.filter(customer=row, status="pending").exists(), where
