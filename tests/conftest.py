@@ -42,6 +42,17 @@ def django_db_modify_db_settings(django_db_blocker: DjangoDbBlocker) -> Iterator
         embedded.stop_if_unused(data)
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Threads of a server under test may still be connected when the database is to go."""
+    yield
+    with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 def _hurry() -> None:
     """Nothing of a test database has to outlive a power cut; tests of crashes have servers of their own."""
     with connections["default"]._nodb_cursor() as cursor:

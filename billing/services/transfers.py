@@ -1,4 +1,4 @@
-"""What one entity has left moved to another of the same customer (issue: transfer of what is left)."""
+"""What one entity has left moved to another of the same customer."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -3,5 +3,6 @@
 import pytest
 
 from tests.api.test_update import *  # noqa: F403
+from tests.conftest import shop  # noqa: F401  that of the plain tests, not the one of this folder
 
 pytestmark = pytest.mark.usefixtures("stripe")
