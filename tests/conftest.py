@@ -16,6 +16,8 @@ from tests.client import Api
 from tests.selling import Shop
 
 TEST_DATABASE = "test_subledger_"
+# A slow hash is for real passwords.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def pytest_collection_finish() -> None:

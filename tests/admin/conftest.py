@@ -10,12 +10,6 @@ from tests.admin.stories import Staff
 
 
 @pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    """A slow hash is for real passwords."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def _groups(db: None) -> None:
     """The groups that migrations made are there, also after a test with transactions of its own emptied all tables."""
     if not Group.objects.exists():
