@@ -14,6 +14,7 @@ from billing.models import Invoice, InvoiceLine, Operation, Subscription
 from billing.services import processor_events, reconciliation
 from config import clock
 from entities.models import Customer
+from tests.effort import tries
 from tests.processors.fake_stripe import FakeStripe, Fault
 from tests.selling import CUSTOMER, Shop
 
@@ -97,7 +98,7 @@ class Life:
             processor_events.sweep(at=clock.now())
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(tries(5, 50)))
 def test_in_the_end_both_books_agree_and_everybody_paid_once(
     shop: Shop, fake: FakeStripe, endpoint: Endpoint, seed: int
 ) -> None:
