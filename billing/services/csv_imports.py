@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing.models import CsvImport
 from billing.services import csv_rows
@@ -22,7 +23,12 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(minutes=2)
 AT_ONCE = 25  # rows between two looks at the lease
 MOST_PROBLEMS = 100
+_PROGRESS = ("done", "skipped", "failed", "problems")
 _IN_ONE_TRANSACTION = (CsvImport.Kind.USAGE, CsvImport.Kind.GRANTS)
+
+
+class _TakenOver(Exception):
+    """We took longer than our lease, and another process goes on with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,13 @@ def work(job: CsvImport) -> None:
     rows: list[csv_rows.Row] | None = None
     while claimed := _claim(job):
         rows = rows or csv_rows.read(claimed.kind, claimed.content)
-        for row in rows[claimed.done : claimed.done + AT_ONCE]:
-            _bring_in(claimed, row)
-        if claimed.done >= claimed.total:
-            claimed.finished_at = clock.now()
-        claimed.leased_until = None
-        claimed.save(update_fields=["finished_at", "leased_until"])
+        try:
+            for row in rows[claimed.done : claimed.done + AT_ONCE]:
+                _bring_in(claimed, row)
+        except _TakenOver:
+            return
+        finished_at = clock.now() if claimed.done >= claimed.total else None
+        _ours(claimed).update(finished_at=finished_at, leased_until=None)
 
 
 def resume() -> int:
@@ -95,6 +102,7 @@ def _claim(job: CsvImport) -> CsvImport | None:
 
 def _bring_in(job: CsvImport, row: csv_rows.Row) -> None:
     """One row and the note that it was gone through."""
+    before = {name: getattr(job, name) for name in (*_PROGRESS, "leased_until")}
     try:
         if job.kind in _IN_ONE_TRANSACTION:
             with transaction.atomic():
@@ -104,9 +112,13 @@ def _bring_in(job: CsvImport, row: csv_rows.Row) -> None:
         _do(job, row)
     except DomainError as problem:
         _fail(job, row, problem.message)
+    except _TakenOver:
+        raise
     except Exception:
-        # One row that nobody foresaw must not hold up those after it.
+        # One row that nobody foresaw must not hold up those after it; what was noted of it is undone.
         logger.exception("import %s, line %s", job.pk, row.line)
+        for name, value in before.items():
+            setattr(job, name, value)
         _fail(job, row, "Something went wrong that we have to look at; it is in the log.")
     _note(job)
 
@@ -124,6 +136,14 @@ def _fail(job: CsvImport, row: csv_rows.Row, why: str) -> None:
 
 
 def _note(job: CsvImport) -> None:
+    """Write down how far it came, and hold the file for longer; raises _TakenOver where it is another's by now."""
     job.done += 1
-    job.leased_until = clock.now() + LEASE
-    job.save(update_fields=["done", "skipped", "failed", "problems", "leased_until"])
+    progress = {name: getattr(job, name) for name in _PROGRESS} | {"leased_until": clock.now() + LEASE}
+    if not _ours(job).update(**progress):
+        raise _TakenOver
+    job.leased_until = progress["leased_until"]
+
+
+def _ours(job: CsvImport) -> QuerySet[CsvImport]:
+    """The file, as long as nobody has leased it since we did."""
+    return CsvImport.objects.filter(pk=job.pk, leased_until=job.leased_until)

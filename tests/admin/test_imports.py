@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.urls import reverse
 
 from billing.admin import importing
@@ -91,6 +92,45 @@ def test_who_dies_in_between_leaves_every_row_counted_once(staff: Staff, monkeyp
     job.refresh_from_db()
     assert (job.done, job.failed, job.finished_at is None) == (5, 0, False)
     assert UsageEvent.objects.filter(entity__external_id="bob").count() == 5
+
+
+def test_who_stalls_until_another_took_over_counts_nothing_twice(staff: Staff, monkeypatch: Any) -> None:
+    stories.team()
+    content = "customer_id,entity_id,feature_id,value\n" + "acme,bob,summaries,1\n" * 5
+    monkeypatch.setattr(importing, "start", lambda job: None)
+    job = bring(staff, "usage", content)
+    bring_in = csv_imports._bring_in
+
+    def stalls(*args: Any) -> None:
+        monkeypatch.setattr(csv_imports, "_bring_in", bring_in)
+        with clock.frozen(clock.now() + timedelta(minutes=3)):
+            assert csv_imports.resume() == 1
+        bring_in(*args)
+
+    monkeypatch.setattr(csv_imports, "_bring_in", stalls)
+    csv_imports.work(job)
+    job.refresh_from_db()
+    assert (job.done, job.failed, job.finished_at is None) == (5, 0, False)
+    assert UsageEvent.objects.filter(entity__external_id="bob").count() == 5
+
+
+def test_a_row_whose_commit_fails_is_told_and_the_next_is_not_left_out(staff: Staff, monkeypatch: Any) -> None:
+    stories.team()
+    content = "customer_id,entity_id,feature_id,value\n" + "acme,bob,summaries,1\n" * 3
+    monkeypatch.setattr(importing, "start", lambda job: None)
+    job = bring(staff, "usage", content)
+    note, calls = csv_imports._note, iter(range(9))
+
+    def fails(*args: Any) -> None:
+        note(*args)
+        if next(calls) == 0:
+            raise OperationalError("the commit failed")
+
+    monkeypatch.setattr(csv_imports, "_note", fails)
+    csv_imports.work(job)
+    job.refresh_from_db()
+    assert (job.done, job.failed, [problem["line"] for problem in job.problems]) == (3, 1, [2])
+    assert UsageEvent.objects.filter(entity__external_id="bob").count() == 2
 
 
 @pytest.mark.parametrize(
