@@ -31,7 +31,7 @@ def balance(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
     for row in rows:
         granted += row.granted - row.expired
         remaining += row.remaining
-        used += row.usage + row.held
+        used += row.used
         unlimited = unlimited or row.unlimited
     main = [row for row in rows if not row.is_rollover]
     most = [row.max_overage for row in main if row.max_overage is not None]
@@ -184,20 +184,22 @@ def _is_listed(found: Sources, row: BalanceRow) -> bool:
 def _breakdown(row: BalanceRow) -> dict[str, Any]:
     return {
         "id": _id(row),
-        "plan_id": row.terms.plan_slug,
+        "plan_id": row.plan_slug,
         "included_grant": ZERO if row.unlimited else row.granted - row.prepaid,
         "prepaid_grant": row.prepaid,
         "remaining": ZERO if row.unlimited else row.remaining,
-        "usage": row.usage + row.held,
+        "usage": row.used,
         "unlimited": row.unlimited,
         "reset": reset(row),
-        "price": _price(row.terms) if row.terms.price_billing_method else None,
+        "price": _price(row.terms),
         "expires_at": milliseconds(row.expires_at),
         "overage": -row.left if row.left < 0 and not row.unlimited else ZERO,
     }
 
 
-def _price(terms: Terms) -> dict[str, Any]:
+def _price(terms: Terms) -> dict[str, Any] | None:
+    if not terms.price_billing_method:
+        return None
     tiers = [
         {
             "to": tier["to"] if tier["to"] == "inf" else Decimal(tier["to"]),

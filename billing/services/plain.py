@@ -33,7 +33,7 @@ WITH moved AS (
     WHERE c.external_id = %(customer_id)s::text AND c.deleted_at IS NULL AND {has_no_controls} AND {has_no_credits}
       AND (%(happened)s::timestamptz IS NULL OR %(happened)s::timestamptz <= {now})
   ) s
-  WHERE {explained} AND b.id = s.balance AND b.ended_at IS NULL AND (b.expires_at IS NULL OR b.expires_at > s.at)
+  WHERE {explained} AND b.id = s.balance AND {live}
     AND (b.next_reset_at IS NULL OR b.next_reset_at > s.at) AND b.held = 0 AND NOT b.bills_at_once
     AND (b.unlimited OR b.granted - b.usage - b.held - b.expired >= %(value)s::numeric)
   RETURNING s.customer, s.at, s.cycle_anchor, s.disable_pooled_balance, s.entity, s.feature, s.type, s.consumable,
@@ -70,6 +70,7 @@ _OF_ENTITY = compact(
           SELECT b.id FROM billing_balance b WHERE b.entity_id = e.id AND b.feature_id = f.id AND {_LIVE}
         """,
         explained=ledger.EXPLAINED,
+        live=live("s.at"),
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
         balance=BALANCE,
@@ -90,6 +91,7 @@ _OF_CUSTOMER = compact(
             AND i.entity_feature_id IS NOT NULL AND i.feature_id = f.id
         """,
         explained=ledger.EXPLAINED,
+        live=live("s.at"),
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
         balance=BALANCE,

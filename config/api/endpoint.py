@@ -73,11 +73,11 @@ class Endpoint(APIView):
         cls._decoder = msgspec.json.Decoder(shape, float_hook=json.number) if is_struct else None
 
     @classmethod
-    def as_view(cls, **settings: Any) -> Any:
+    def as_view(cls, **options: Any) -> Any:
         """The view: a new instance per request, without the layers that Django and DRF put around it."""
 
         def view(request: HttpRequest, **path: Any) -> HttpResponseBase:
-            return cls(**settings).dispatch(request, **path)
+            return cls(**options).dispatch(request, **path)
 
         view.csrf_exempt = True  # type: ignore[attr-defined]  # nobody is logged in by a cookie here
         return view
