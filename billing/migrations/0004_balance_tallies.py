@@ -19,14 +19,19 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION billing_tally_gone() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
+CREATE FUNCTION billing_tally(b billing_balance, times integer) RETURNS void LANGUAGE sql AS $$
   INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
     allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
-  VALUES (OLD.customer_id, OLD.feature_id, OLD.level, CASE WHEN OLD.level = 'slice' THEN OLD.item_id END,
-    OLD.rolled_over_from_id IS NOT NULL, OLD.expires_at, OLD.unlimited, OLD.allows_overage, OLD.max_overage,
-    -1, -OLD.prepaid, -OLD.granted, -OLD.usage, -OLD.held, -OLD.expired,
-    -greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0));
+  SELECT b.customer_id, b.feature_id, b.level, CASE WHEN b.level = 'slice' THEN b.item_id END,
+    b.rolled_over_from_id IS NOT NULL, b.expires_at, b.unlimited, b.allows_overage, b.max_overage,
+    times, times * b.prepaid, times * b.granted, times * b.usage, times * b.held, times * b.expired,
+    times * greatest(b.granted - b.usage - b.held - b.expired, 0)
+  WHERE b.level <> 'pool' AND b.ended_at IS NULL
+$$;
+
+CREATE FUNCTION billing_tally_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM billing_tally(OLD, -1);
   RETURN NULL;
 END
 $$;
@@ -58,22 +63,8 @@ BEGIN
     END IF;
     RETURN NULL;
   END IF;
-  IF OLD.level <> 'pool' AND OLD.ended_at IS NULL THEN
-    INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
-      allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
-    VALUES (OLD.customer_id, OLD.feature_id, OLD.level, CASE WHEN OLD.level = 'slice' THEN OLD.item_id END,
-      OLD.rolled_over_from_id IS NOT NULL, OLD.expires_at, OLD.unlimited, OLD.allows_overage, OLD.max_overage,
-      -1, -OLD.prepaid, -OLD.granted, -OLD.usage, -OLD.held, -OLD.expired,
-      -greatest(OLD.granted - OLD.usage - OLD.held - OLD.expired, 0));
-  END IF;
-  IF NEW.level <> 'pool' AND NEW.ended_at IS NULL THEN
-    INSERT INTO billing_balancetally (customer_id, feature_id, level, item_id, is_rollover, expires_at, unlimited,
-      allows_overage, max_overage, count, prepaid, granted, usage, held, expired, remaining)
-    VALUES (NEW.customer_id, NEW.feature_id, NEW.level, CASE WHEN NEW.level = 'slice' THEN NEW.item_id END,
-      NEW.rolled_over_from_id IS NOT NULL, NEW.expires_at, NEW.unlimited, NEW.allows_overage, NEW.max_overage,
-      1, NEW.prepaid, NEW.granted, NEW.usage, NEW.held, NEW.expired,
-      greatest(NEW.granted - NEW.usage - NEW.held - NEW.expired, 0));
-  END IF;
+  PERFORM billing_tally(OLD, -1);
+  PERFORM billing_tally(NEW, 1);
   RETURN NULL;
 END
 $$;
@@ -82,7 +73,7 @@ CREATE TRIGGER billing_tally_came AFTER INSERT ON billing_balance REFERENCING NE
   FOR EACH STATEMENT EXECUTE FUNCTION billing_tally_came();
 
 CREATE TRIGGER billing_tally_gone AFTER DELETE ON billing_balance
-  FOR EACH ROW WHEN (OLD.level <> 'pool' AND OLD.ended_at IS NULL) EXECUTE FUNCTION billing_tally_gone();
+  FOR EACH ROW EXECUTE FUNCTION billing_tally_gone();
 
 -- What is compared is compared in the function: PostgreSQL reads the condition of a trigger anew at every statement.
 CREATE TRIGGER billing_tally_moved AFTER UPDATE ON billing_balance
@@ -134,7 +125,8 @@ DROP INDEX subscription_with_controls, subscription_of_customer;
 DROP TRIGGER billing_tally_came ON billing_balance;
 DROP TRIGGER billing_tally_gone ON billing_balance;
 DROP TRIGGER billing_tally_moved ON billing_balance;
-DROP FUNCTION billing_tally_came(), billing_tally_gone(), billing_tally_moved(), billing_fold_tallies(bigint);
+DROP FUNCTION billing_tally_came(), billing_tally_gone(), billing_tally_moved(), billing_fold_tallies(bigint),
+  billing_tally(billing_balance, integer);
 """
 
 
