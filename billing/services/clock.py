@@ -39,6 +39,10 @@ class What(Enum):
     PAYMENT = "payment"
 
 
+# The rest, what balances and locks have due, is swept apart, and looked for by whoever touches those.
+OF_PLANS = frozenset(What) - {What.RESET, What.HOLD}
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a customer was brought, and in how many steps."""
@@ -106,12 +110,12 @@ def _advance(customer: Customer, until: datetime, actor: Actor, *, of_plans: boo
 def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> datetime | None:
     """The earliest instant up to `until` at which something has to be done; None when there is nothing.
 
-    With `of_plans` what balances and locks have due is left out: whoever touches those looks for himself.
+    With `of_plans` what balances and locks have due is left out.
     """
     first, *others = [
         rows.filter(customer=customer, **{f"{column}__lte": until}).order_by(column).values_list(column)[:1]
         for what, (rows, column) in sources().items()
-        if not (of_plans and what in (What.RESET, What.HOLD))
+        if what in OF_PLANS or not of_plans
     ]
     return min((moment for (moment,) in first.union(*others, all=True)), default=None)
 

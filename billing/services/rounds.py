@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min
 
 from billing.models import Operation, Subscription
 from billing.processors import get_processor
@@ -14,12 +14,9 @@ from billing.services.clock import What
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer
-from plans.models import Plan
 
 logger = logging.getLogger(__name__)
 
-Status = Subscription.Status
-_LIVE = (Status.ACTIVE, Status.PAST_DUE)
 _UNFINISHED = (Operation.Status.PENDING, Operation.Status.WAITING)
 # Customers that are looked at together.
 _LOOK = 1000
@@ -87,19 +84,13 @@ def _add(so_far: Run, part: Run, customers: int) -> None:
 
 def due_customers(at: datetime) -> Iterable[int]:
     """Keys of the customers for whom something is due; those with a test clock have a time of their own."""
-    on_wall = Q(customer__clock_at=None)
-    live = Subscription.objects.filter(on_wall, status__in=_LIVE)
-    due = (
-        live.filter(is_paid=True, current_period_end__lte=at).values("customer"),
-        live.filter(ends_at__lte=at).values("customer"),
-        live.filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at).values("customer"),
-        live.filter(ends_at=None, new_anchor_at__lte=at).values("customer"),
-        Subscription.objects.filter(on_wall, status=Status.SCHEDULED, started_at__lte=at).values("customer"),
-        Operation.objects.filter(on_wall, status=Operation.Status.WAITING, expires_at__lte=at).values("customer"),
-        Operation.objects.filter(status=Operation.Status.PENDING).values("customer"),
-    )
-    first, *others = due
-    return first.union(*others).values_list("customer", flat=True)
+    due = [
+        rows.filter(customer__clock_at=None, **{f"{column}__lte": at}).values("customer")
+        for what, (rows, column) in clock.sources().items()
+        if what in clock.OF_PLANS
+    ]
+    pending = Operation.objects.filter(status=Operation.Status.PENDING).values("customer")
+    return pending.union(*due).values_list("customer", flat=True)
 
 
 def advance_all(keys: Collection[int], *, until: datetime, actor: Actor) -> Run:
