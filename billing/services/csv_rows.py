@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from django.conf import settings
-
 from billing.models import CsvImport
-from billing.services import balances, customers, grants, seats
+from billing.services import approvals, balances, customers, grants, seats
 from billing.services.balances import Usage
 from billing.services.customers import Details
 from billing.services.grants import Grant
@@ -202,8 +200,7 @@ def _moment(row: Row, name: str) -> datetime | None:
 
 
 def _check_limit(amount: Decimal) -> None:
-    most = settings.APPROVAL_ABOVE_UNITS
-    if most is not None and amount > most:
+    if approvals.is_needed(units=amount):
         raise InvalidRequest(
             f"{amount} is more than one person may grant. Grant it by hand, so that a second approves."
         )

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +15,7 @@ from django.urls import reverse
 from billing.admin.actions.base import ROWS, Action, Preview
 from billing.admin.actions.views import Act
 from billing.models import Approval
+from billing.services import approvals
 from billing.templatetags.shown import quantity
 from config import clock, zones
 from config.actor import Actor
@@ -34,7 +34,7 @@ class Propose(Act):
         self, request: HttpRequest, action: Action, form: forms.Form, preview: Preview, *, actor: Actor, why: str
     ) -> str:
         """Do it, or write down that it is asked for."""
-        if not is_needed(preview):
+        if not approvals.is_needed(amount=preview.amount, units=preview.units):
             return super().carry_out(request, action, form, preview, actor=actor, why=why)
         self.is_done = False
         rows = {name: row.pk for name in ROWS if (row := getattr(action.target, name)) is not None}
@@ -128,12 +128,6 @@ class Decide(Act):
     def _decide(self, request: HttpRequest, status: Approval.Status) -> bool:
         waiting = Approval.objects.filter(pk=self.approval.pk, status=Approval.Status.WAITING)
         return bool(waiting.update(status=status, decided_by=request.user.pk, decided_at=clock.now()))
-
-
-def is_needed(preview: Preview) -> bool:
-    """Is it larger than what the settings let one person do?"""
-    limits = ((preview.amount, settings.APPROVAL_ABOVE_AMOUNT), (preview.units, settings.APPROVAL_ABOVE_UNITS))
-    return any(limit is not None and size > limit for size, limit in limits)
 
 
 def address(approval: Approval) -> str:
