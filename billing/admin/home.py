@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, F, Q, Sum
-from django.db.models.functions import TruncDate, TruncMonth
+from django.db.models.functions import NullIf, TruncDate, TruncMonth
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -144,7 +144,7 @@ def _blocked(now: datetime) -> list[Balance]:
         Balance.objects.live(now)
         .filter(pk__in=lately, unlimited=False, allows_overage=False, feature__consumable=True)
         .filter(customer__deleted_at=None, granted__gt=0)
-        .annotate(part=(F("granted") - F("usage") - F("held") - F("expired")) / F("granted"))
+        .annotate(part=(F("granted") - F("usage") - F("held") - F("expired")) / NullIf(F("granted"), Decimal(0)))
         .filter(part__lte=NEARLY)
     )
     return list(rows.select_related("feature", "entity", "customer").order_by("part", "-pk")[:8])
