@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Count, Max, QuerySet
 
-from billing.models import Balance, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.models import Balance, CsvImport, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
 
 BATCH = 5_000
 # A yearly window of a usage limit may still be read this long after it began.
@@ -27,6 +27,7 @@ class Pruned:
     entries: int = 0
     counters: int = 0
     bodies: int = 0
+    files: int = 0
 
 
 def count(*, events_before: datetime, entries_before: datetime, bodies_before: datetime, at: datetime) -> Pruned:
@@ -37,6 +38,7 @@ def count(*, events_before: datetime, entries_before: datetime, bodies_before: d
         entries=sum(n - 1 for n in many.values_list("n", flat=True).iterator()),
         counters=UsageCounter.objects.filter(window_start__lt=at - LONGEST_WINDOW).count(),
         bodies=_old_bodies(bodies_before).count(),
+        files=_old_files(bodies_before).count(),
     )
 
 
@@ -109,6 +111,15 @@ def prune_counters(*, at: datetime) -> int:
 def empty_bodies(*, before: datetime) -> int:
     """Forget what processed events of the payment processor said; their ids stay, so that repeats are recognised."""
     return _old_bodies(before).update(body="")
+
+
+def empty_files(*, before: datetime) -> int:
+    """Forget what was in files that are imported; how many rows came in, and which did not, stays."""
+    return _old_files(before).update(content="")
+
+
+def _old_files(before: datetime) -> QuerySet[CsvImport]:
+    return CsvImport.objects.filter(finished_at__lt=before).exclude(content="")
 
 
 def _old_bodies(before: datetime) -> QuerySet[ProcessorEvent]:

@@ -6,11 +6,12 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 
-from billing.models import Balance, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.models import Balance, CsvImport, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
 from billing.services import audit
 from config import clock
 from config.access.models import IdempotentResponse
@@ -125,7 +126,7 @@ def test_a_dry_run_counts_and_changes_nothing(old: Account) -> None:
         assert (LedgerEntry.objects.count(), UsageEvent.objects.count()) == (entries, events)
 
 
-def test_answers_counters_and_what_processors_sent_go_too(old: Account) -> None:
+def test_answers_counters_what_processors_sent_and_files_go_too(old: Account) -> None:
     with clock.frozen(TODAY - timedelta(days=2)):
         old.track(1, idempotency_key="k")
     ProcessorEvent.objects.create(
@@ -134,9 +135,21 @@ def test_answers_counters_and_what_processors_sent_go_too(old: Account) -> None:
     ProcessorEvent.objects.create(
         event_id="evt_2", type="x", body="{}", status="received", received_at=TODAY - timedelta(days=91)
     )
+    anna, long_ago = User.objects.create_user("anna"), TODAY - timedelta(days=91)
+    for finished_at in (long_ago, None):
+        CsvImport.objects.create(
+            kind="customers",
+            content="customer_id\nbob",
+            total=1,
+            started_by=anna,
+            started_at=long_ago,
+            finished_at=finished_at,
+        )
     with clock.frozen(TODAY):
         counters = UsageCounter.objects.count()
         told = prune()
+    assert "of 1 processor events and 1 imported files" in told
+    assert list(CsvImport.objects.order_by("pk").values_list("content", flat=True)) == ["", "customer_id\nbob"]
     assert "Removed 1 answers to idempotency keys." in told
     assert IdempotentResponse.objects.count() == 0
     assert UsageCounter.objects.count() < counters

@@ -13,7 +13,7 @@ LEAST_DAYS = 31  # the present month's usage must stay explicable
 
 class Command(BaseCommand):
     """Let go of what is old: events, ledger entries (folded into one per balance), answers to idempotency keys, texts
-    of processor events, counters of limits. Balances and invoices never change, and verify stays clean.
+    of processor events and imported files, counters of limits. Balances and invoices never change, and verify stays clean.
 
     Once a day is enough. Safe to kill and to run again; it works in batches and blocks nobody for long.
     """
@@ -23,7 +23,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--events", type=int, default=400, metavar="DAYS", help="keep events this long (400)")
         parser.add_argument("--entries", type=int, default=400, metavar="DAYS", help="keep ledger entries apart (400)")
-        parser.add_argument("--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent (90)")
+        parser.add_argument(
+            "--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent and files held (90)"
+        )
         parser.add_argument("--batch", type=int, default=pruning.BATCH, help="rows, or balances, per transaction")
         parser.add_argument("--dry-run", action="store_true", help="say what would go and change nothing")
 
@@ -45,12 +47,13 @@ class Command(BaseCommand):
             entries=sum(pruning.fold_entries(before=entries, batch=batch)),
             counters=pruning.prune_counters(at=now),
             bodies=pruning.empty_bodies(before=bodies),
+            files=pruning.empty_files(before=bodies),
         )
         self._tell("Removed", found)
         self.stdout.write(f"Removed {idempotency.prune(at=now)} answers to idempotency keys.")
 
     def _tell(self, verb: str, found: pruning.Pruned) -> None:
         self.stdout.write(
-            f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters and the texts of "
-            f"{found.bodies} processor events."
+            f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters, the texts of "
+            f"{found.bodies} processor events and {found.files} imported files."
         )
