@@ -13,7 +13,7 @@ LEAST_DAYS = 31  # the present month's usage must stay explicable
 
 class Command(BaseCommand):
     """Let go of what is old: events, ledger entries (folded into one per balance), answers to idempotency keys, texts
-    of processor events and imported files, counters of limits. Balances and invoices never change, and verify stays clean.
+    of processor events and imported files, counters of limits. Balances and invoices never change, verify stays clean.
 
     Once a day is enough. Safe to kill and to run again; it works in batches and blocks nobody for long.
     """
