@@ -14,6 +14,8 @@ ACTIONS = {
     "can_settle_invoice": "Can pay and void invoices",
     "can_turn_clock": "Can turn test clocks",
     "can_set_card": "Can set sandbox cards",
+    "can_approve": "Can approve what another member of staff asked for",
+    "can_import": "Can import customers, entities and usage from CSV",
 }
 SEEN = {
     "admin": ["logentry"],
@@ -21,6 +23,7 @@ SEEN = {
     "entities": ["customer", "entity"],
     "billing": [
         "subscription", "balance", "ledgerentry", "usageevent", "invoice", "hold", "operation", "processorevent",
+        "approval", "csvimport",
     ],
 }
 SUPPORT = [
