@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from pytest_django import DjangoDbBlocker
 
-from billing.services import plain
+from billing.services.balances import plain
 from config import clock, embedded
 from config.access import keys
 from tests.builders import Account

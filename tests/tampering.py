@@ -5,7 +5,7 @@ from decimal import Decimal
 from django.db import connection
 
 from billing.models import Balance
-from billing.services import ledger
+from billing.services.balances import ledger
 
 
 def go_astray(balance: Balance, **numbers: Decimal | int) -> None:

@@ -12,7 +12,7 @@ from django.views import View
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing.admin import charts
-from billing.services import events
+from billing.services.balances import events
 from billing.templatetags.shown import quantity
 from config import clock
 from config.errors import DomainError

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidg
 
 from billing.admin.actions.views import ReasonForm, reason_form
 from billing.models import CsvImport
-from billing.services import csv_imports, csv_rows
+from billing.services.imports import csv_imports, csv_rows
 from config import clock
 from config.errors import DomainError
 

@@ -15,7 +15,7 @@ from billing.admin import journal
 from billing.admin.actions import approving, base
 from billing.admin.timeline import describe
 from billing.models import Approval, Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
-from billing.services import processor_events
+from billing.services.collection import processor_events
 from billing.templatetags.shown import quantity
 from config import clock
 from config.admin import Exported, ReadOnlyAdmin

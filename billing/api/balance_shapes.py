@@ -6,10 +6,10 @@ from typing import Any
 
 from billing import controls
 from billing.deduction import NEVER
-from billing.services.balances import Tracked, Verdict
-from billing.services.posting import PaidBy
-from billing.services.sources import BalanceRow, SourceFeature, Sources
-from billing.services.terms import Terms
+from billing.services.balances.metering import Tracked, Verdict
+from billing.services.balances.posting import PaidBy
+from billing.services.balances.sources import BalanceRow, SourceFeature, Sources
+from billing.services.balances.terms import Terms
 from config.api import milliseconds
 
 ZERO = Decimal(0)

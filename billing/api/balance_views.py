@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse
 
 from billing.api import balance_shapes, upsell
 from billing.deduction import OverageBehavior
-from billing.services import balances, grants, holds, tracking
-from billing.services.balances import Usage
+from billing.services import tracking
+from billing.services.balances import grants, holds, metering
+from billing.services.balances.metering import Usage
 from config import clock
 from config.access import idempotency
 from config.access.models import Scope
@@ -82,7 +83,7 @@ class TrackInput(msgspec.Struct):
             )
         if self.event_name and self.lock and self.lock.enabled:
             raise InvalidInput("A lock needs a feature_id; an event name may move several features.")
-        features = [self.feature_id] if self.feature_id else balances.listeners(self.event_name or "")
+        features = [self.feature_id] if self.feature_id else metering.listeners(self.event_name or "")
         return [
             Usage(
                 customer_id=self.customer_id,
@@ -109,7 +110,7 @@ class Check(Endpoint):
         required, wall = data.required(), clock.now()
         lock = data.lock.terms() if data.lock else None
         if not data.send_event and lock is None:
-            verdict = balances.check(
+            verdict = metering.check(
                 customer_id=data.customer_id,
                 entity_id=data.entity_id,
                 feature=data.feature_id,
@@ -120,7 +121,7 @@ class Check(Endpoint):
         else:
             self.caller.require(Scope.WRITE)
             usage = Usage(data.customer_id, data.feature_id, required, data.entity_id, properties=data.properties or {})
-            verdict, _ = balances.check_and_deduct(usage, wall=wall, actor=self.actor, lock=lock)
+            verdict, _ = metering.check_and_deduct(usage, wall=wall, actor=self.actor, lock=lock)
         preview = upsell.preview(verdict) if data.with_preview and not verdict.allowed else None
         return balance_shapes.check(verdict, preview)
 
@@ -141,7 +142,7 @@ class Track(Endpoint):
         wall, usages = clock.now(), data.usages()
         lock = data.lock.terms() if data.lock else None
         if lock is not None:
-            verdict, tracked = balances.check_and_deduct(usages[0], wall=wall, actor=self.actor, lock=lock)
+            verdict, tracked = metering.check_and_deduct(usages[0], wall=wall, actor=self.actor, lock=lock)
             return balance_shapes.track(tracked) if tracked else balance_shapes.untracked(verdict, usages[0].value)
         tracked_all = tracking.track(usages, wall=wall, actor=self.actor)
         if data.event_name:

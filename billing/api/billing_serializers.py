@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from rest_framework import serializers
 
-from billing.services.requests import (
+from billing.services.plan_changes.requests import (
     Attach,
     BasePrice,
     Carry,

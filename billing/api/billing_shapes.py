@@ -12,8 +12,9 @@ from billing.models import Discount, Invoice, InvoiceLine, Operation, Subscripti
 from billing.outcomes import NextCycle, Outcome
 from billing.processors import Problem, get_processor
 from billing.proration import Holding, Line
-from billing.services import forecasting, multiple, subscriptions
-from billing.services.requests import Schedule
+from billing.services import invoices, multiple
+from billing.services.due import forecasting
+from billing.services.plan_changes.requests import Schedule
 from billing.services.schedules import Scheduled
 from billing.services.subscriptions import Answer
 from config.api import milliseconds
@@ -91,7 +92,7 @@ def listed_invoice(row: Invoice) -> dict[str, Any]:
 
 def invoice_previews(customer: Customer, *, at: datetime) -> list[dict[str, Any]]:
     """The next invoice of each subscription at the processor."""
-    currency = subscriptions.currency_of(customer)
+    currency = invoices.currency_of(customer)
     return [
         {
             "plan_ids": list(dict.fromkeys(line.subscription.plan.slug for line in outcome.lines)),
@@ -168,7 +169,7 @@ def preview_multi_update(subject: Subject, parts: Sequence[multiple.Part]) -> di
     paid = [part for part in parts if any(row.is_paid for row in part.rows)]
     return {
         "customer_id": subject.customer_id,
-        "currency": subscriptions.currency_of(subject.customer),
+        "currency": invoices.currency_of(subject.customer),
         "total": sum((part.outcome.total for part in paid), ZERO),
         "subscriptions": [
             {**_preview(subject, part.outcome), "plan_ids": [row.plan.slug for row in part.rows]} for part in paid
@@ -206,7 +207,7 @@ def discounts(customer: Customer, *, at: datetime) -> list[dict[str, Any]]:
             "discount_value": row.value,
             "duration_type": row.duration,
             "duration_value": row.duration_months,
-            "currency": subscriptions.currency_of(customer) if row.type == Discount.Type.FIXED else None,
+            "currency": invoices.currency_of(customer) if row.type == Discount.Type.FIXED else None,
             "start": milliseconds(row.starts_at),
             "end": milliseconds(row.ends_at),
             "subscription_id": shared.get(row.entity_id),

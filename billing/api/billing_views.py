@@ -21,7 +21,9 @@ from billing.api.billing_serializers import (
     scoped_updates,
     update_request,
 )
-from billing.services import checkouts, multiple, requests, schedules, subscriptions
+from billing.services import multiple, schedules, subscriptions
+from billing.services.execution import checkouts
+from billing.services.plan_changes import requests
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint, Keyed

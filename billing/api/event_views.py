@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from rest_framework import serializers
 
 from billing.models import LedgerEntry, UsageEvent
-from billing.services import events
-from billing.services.events import Filter
+from billing.services.balances import events
+from billing.services.balances.events import Filter
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint, IdField, TimestampField, milliseconds

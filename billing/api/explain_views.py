@@ -7,8 +7,8 @@ from django.http import HttpRequest
 
 from billing.api import balance_shapes
 from billing.models import LedgerEntry
-from billing.services import explaining
-from billing.services.explaining import Source
+from billing.services.balances import explaining
+from billing.services.balances.explaining import Source
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint, IdField, QuantityField, milliseconds

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from django.http import HttpRequest
 
-from billing.services import importing
-from billing.services.importing import ImportedBalance, ImportedPlan
-from billing.services.requests import Quantity
+from billing.services.imports import takeover
+from billing.services.imports.takeover import ImportedBalance, ImportedPlan
+from billing.services.plan_changes.requests import Quantity
 from config import clock
 from config.api import Endpoint, Keyed, moment, quantity
 from config.errors import InvalidInput, InvalidRequest
@@ -81,7 +81,7 @@ class Import(Endpoint):
         if any(name != "stripe" for name in named):
             raise InvalidRequest("processors: only stripe can be imported from. Leave the others out.")
         wall = clock.now()
-        customer, done = importing.take_over(
+        customer, done = takeover.take_over(
             customer_id=data.customer_id,
             details={key: value for key, value in msgspec.structs.asdict(data.customer_data).items() if value},
             processor_id=data.processors[0].id if data.processors else "",

@@ -7,8 +7,9 @@ from django.http import HttpRequest, HttpResponse
 
 from billing.api import balance_shapes
 from billing.api.balance_views import Check, CheckInput, Track, TrackInput
-from billing.services import balances, tracking
-from billing.services.balances import Usage
+from billing.services import tracking
+from billing.services.balances import metering
+from billing.services.balances.metering import Usage
 from config import clock
 from config.access.models import Scope
 
@@ -23,9 +24,9 @@ class LegacyCheck(Check):
         if data.send_event:
             self.caller.require(Scope.WRITE)
             usage = Usage(data.customer_id, data.feature_id, required, data.entity_id, properties=data.properties or {})
-            verdict, _ = balances.check_and_deduct(usage, wall=wall, actor=self.actor)
+            verdict, _ = metering.check_and_deduct(usage, wall=wall, actor=self.actor)
         else:
-            verdict = balances.check(
+            verdict = metering.check(
                 customer_id=data.customer_id,
                 entity_id=data.entity_id,
                 feature=data.feature_id,

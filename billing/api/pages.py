@@ -15,7 +15,7 @@ from billing.models import Invoice, Operation, SandboxCard, SandboxSession
 from billing.processors import get_processor
 from billing.processors.registry import sandbox
 from billing.processors.sandbox import CARD_NUMBERS
-from billing.services import codes, payments
+from billing.services.collection import codes, payments
 from config import clock
 from config.api import moment
 from config.errors import DomainError

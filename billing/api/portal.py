@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.formats import date_format
 
 from billing.models import Discount, Invoice, Subscription
-from billing.services import subscriptions
+from billing.services import invoices
 from entities.models import Customer
 from plans import wording
 
@@ -59,7 +59,7 @@ def shown(customer: Customer, *, at: datetime) -> dict[str, Any]:
 
 def _holders(customer: Customer, at: datetime) -> list[Holder]:
     rows = Subscription.objects.filter(customer=customer, entity__deleted_at=None).current_or_scheduled()
-    currency = subscriptions.currency_of(customer)
+    currency = invoices.currency_of(customer)
     holders: dict[int, Holder] = {}
     for row in rows.select_related("plan", "entity").order_by("entity__pk", "started_at", "pk"):
         holder = holders.setdefault(row.entity_id or 0, Holder(str(row.entity) if row.entity else "Whole account"))
@@ -96,7 +96,7 @@ def _when(row: Subscription, at: datetime) -> str:
 
 
 def _discounts(customer: Customer, at: datetime) -> list[Lowered]:
-    currency = subscriptions.currency_of(customer)
+    currency = invoices.currency_of(customer)
     rows = Discount.objects.filter(customer=customer).running(at).select_related("entity")
     return [Lowered(row.name, row.takes_off(currency), _whose(row), _until(row)) for row in rows]
 

@@ -7,9 +7,10 @@ from django.http import HttpRequest
 
 from billing.models import SandboxCard
 from billing.processors import ProcessorSubscription, get_processor
-from billing.services import clock as clocks
-from billing.services import customers, payments
+from billing.services import customers
+from billing.services.collection import payments
 from billing.services.customers import Details
+from billing.services.due import clock as clocks
 from config import clock
 from config.access.models import Scope
 from config.api import Endpoint, IdField, Keyed, TimestampField, milliseconds

@@ -8,7 +8,7 @@ from django.views import View
 from rest_framework.exceptions import MethodNotAllowed
 
 from billing.models import ProcessorEvent
-from billing.services import processor_events
+from billing.services.collection import processor_events
 from config import clock
 from config.errors import NotFound
 

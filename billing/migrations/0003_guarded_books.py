@@ -22,7 +22,7 @@ CREATE OR REPLACE TRIGGER billing_usageevent_append_only BEFORE UPDATE OR DELETE
 """
 
 # No number of a balance changes without an entry that explains it. A statement that writes both says so, for itself
-# alone (billing.services.ledger.EXPLAINED); any other is refused before it touches a row. What opens a balance is
+# alone (billing.services.balances.ledger.EXPLAINED); any other is refused before it touches a row. What opens a balance is
 # looked at when its transaction ends: its entries must sum to it by then.
 EXPLAINED = """
 CREATE OR REPLACE FUNCTION billing_balance_unexplained() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -30,7 +30,7 @@ BEGIN
   IF (OLD.granted, OLD.usage, OLD.held, OLD.expired) IS DISTINCT FROM
     (NEW.granted, NEW.usage, NEW.held, NEW.expired) THEN
     RAISE EXCEPTION 'Balance % changes only together with a ledger entry.', OLD.id
-      USING ERRCODE = 'restrict_violation', HINT = 'Change it through billing.services.ledger, or the admin.';
+      USING ERRCODE = 'restrict_violation', HINT = 'Change it through billing.services.balances.ledger, or the admin.';
   END IF;
   RETURN NEW;
 END
@@ -51,7 +51,7 @@ BEGIN
     INTO disagrees FROM billing_balance b WHERE b.id = NEW.id;
   IF disagrees THEN
     RAISE EXCEPTION 'Balance % was opened without ledger entries that explain it.', NEW.id
-      USING ERRCODE = 'restrict_violation', HINT = 'Open it with billing.services.ledger.open_balances.';
+      USING ERRCODE = 'restrict_violation', HINT = 'Open it with billing.services.balances.ledger.open_balances.';
   END IF;
   RETURN NULL;
 END

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from billing.models import Balance, LedgerEntry
-from billing.services import ledger
+from billing.services.balances import ledger
 from config.actor import Actor
 
 BATCH = 20_000

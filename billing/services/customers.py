@@ -9,7 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from billing.models import Balance
-from billing.services import queue, subscriptions
+from billing.services import subscriptions
+from billing.services.execution import queue
 from config.actor import Actor
 from entities.errors import CustomerAlreadyExists, CustomerNotFound
 from entities.models import Customer, Entity

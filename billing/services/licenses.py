@@ -12,9 +12,13 @@ from django.db import transaction
 
 from billing.errors import LicenseConflict, LicenseNotAssigned, LicenseNotFound, LicensesUsedUp
 from billing.models import Balance, Subscription
-from billing.services import assignments, clock, drafts, provisioning, queue, seats
-from billing.services import pools as pool_items
-from billing.services.requests import Customize
+from billing.services import seats
+from billing.services.balances import provisioning
+from billing.services.due import clock
+from billing.services.execution import assignments, queue
+from billing.services.plan_changes import drafts
+from billing.services.plan_changes import pools as pool_items
+from billing.services.plan_changes.requests import Customize
 from config.actor import Actor
 from config.errors import InvalidInput, InvalidRequest
 from entities.errors import EntityNotFound

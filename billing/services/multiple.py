@@ -6,9 +6,12 @@ from datetime import datetime
 
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import Outcome
-from billing.services import checkouts, clock, combining, operations, queue, requests, subscriptions, updating
-from billing.services.operations import Job, Result
-from billing.services.requests import MultiAttach, ScopedUpdate
+from billing.services import invoices, subscriptions
+from billing.services.due import clock
+from billing.services.execution import checkouts, operations, queue
+from billing.services.execution.operations import Job, Result
+from billing.services.plan_changes import combining, requests, updating
+from billing.services.plan_changes.requests import MultiAttach, ScopedUpdate
 from billing.services.subscriptions import Answer
 from config.actor import Actor
 from config.errors import InvalidRequest
@@ -39,7 +42,7 @@ def attach(*, customer: Customer, request: MultiAttach, at: datetime, actor: Act
 
 def preview_attach(*, customer: Customer, request: MultiAttach, at: datetime) -> Outcome:
     """What `attach` would do; changes nothing."""
-    return combining.attachments(customer, request, at=at, currency=subscriptions.currency_of(customer))
+    return combining.attachments(customer, request, at=at, currency=invoices.currency_of(customer))
 
 
 def attach_job(customer: Customer, request: MultiAttach, actor: Actor) -> Job:
@@ -84,7 +87,7 @@ def update(*, customer: Customer, updates: Sequence[ScopedUpdate], at: datetime,
 
 def preview_update(*, customer: Customer, updates: Sequence[ScopedUpdate], at: datetime) -> list[Part]:
     """What `update` would do, by subscription at the processor; changes nothing."""
-    currency = subscriptions.currency_of(customer)
+    currency = invoices.currency_of(customer)
     parts: dict[tuple[int | None, int], list[tuple[Subscription, Outcome]]] = {}
     seen: set[int] = set()
     for scoped in updates:

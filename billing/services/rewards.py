@@ -10,8 +10,10 @@ from django.db import IntegrityError, transaction
 
 from billing.errors import CodeTaken, RewardExists, RewardNotFound, RewardRedeemed
 from billing.models import Discount, Reward, RewardCode, RewardGrant, RewardRedemption
-from billing.services import discounts, grants, queue
-from billing.services.grants import Grant
+from billing.services.balances import grants
+from billing.services.balances.grants import Grant
+from billing.services.execution import queue
+from billing.services.plan_changes import discounts
 from config.actor import Actor
 from config.errors import InvalidInput, InvalidRequest
 from entities.models import Customer

@@ -8,9 +8,12 @@ import msgspec
 
 from billing.models import Operation, Subscription
 from billing.outcomes import Outcome
-from billing.services import checkouts, clock, combining, operations, phasing, queue, requests, subscriptions
-from billing.services.operations import Job
-from billing.services.requests import Schedule
+from billing.services import invoices, subscriptions
+from billing.services.due import clock
+from billing.services.execution import checkouts, operations, queue
+from billing.services.execution.operations import Job
+from billing.services.plan_changes import combining, phasing, requests
+from billing.services.plan_changes.requests import Schedule
 from billing.services.subscriptions import Answer
 from config.actor import Actor
 from entities.models import Customer
@@ -34,7 +37,7 @@ def create(*, customer: Customer, request: Schedule, at: datetime, actor: Actor)
         clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         request = msgspec.structs.replace(request, schedule_id=f"sch_{secrets.token_urlsafe(12)}")
-        planned = phasing.compute(customer, request, at=at, currency=subscriptions.currency_of(customer))
+        planned = phasing.compute(customer, request, at=at, currency=invoices.currency_of(customer))
         subject = combining.scope(customer, request.entity_pk)
         if planned.outcome.checkout is not None:
             url = checkouts.open_page(subject, request, planned.outcome, actor=actor)
@@ -49,7 +52,7 @@ def create(*, customer: Customer, request: Schedule, at: datetime, actor: Actor)
 
 def preview(*, customer: Customer, request: Schedule, at: datetime) -> Outcome:
     """What `create` would do, with the same errors; changes nothing."""
-    return phasing.compute(customer, request, at=at, currency=subscriptions.currency_of(customer)).outcome
+    return phasing.compute(customer, request, at=at, currency=invoices.currency_of(customer)).outcome
 
 
 def job(customer: Customer, request: Schedule, actor: Actor) -> Job:

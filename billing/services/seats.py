@@ -14,8 +14,11 @@ from billing.errors import SeatLimitReached, SeatsAreBilled
 from billing.models import Balance, Invoice, Operation, Subscription, SubscriptionItem, VacatedSeat
 from billing.outcomes import End, Outcome
 from billing.proration import Holding
-from billing.services import clock, discounts, holdings, operations, provisioning, queue, requests
-from billing.services.operations import Job, Unpaid
+from billing.services.balances import provisioning
+from billing.services.due import clock
+from billing.services.execution import operations, queue
+from billing.services.execution.operations import Job, Unpaid
+from billing.services.plan_changes import discounts, holdings, requests
 from config.actor import Actor
 from config.errors import InvalidRequest, LockBusy
 from entities.errors import EntityAlreadyExists

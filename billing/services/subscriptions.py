@@ -10,22 +10,13 @@ from billing.errors import StateMoved
 from billing.models import Invoice, Operation, Subscription
 from billing.outcomes import End, Outcome
 from billing.processors import Collection
-from billing.services import (
-    checkouts,
-    clock,
-    combining,
-    holdings,
-    invoices,
-    operations,
-    queue,
-    recovery,
-    requests,
-    situation,
-    updating,
-)
-from billing.services.operations import Job, Result
-from billing.services.requests import Attach, Update
-from billing.services.situation import Situation
+from billing.services import invoices
+from billing.services.due import clock, recovery
+from billing.services.execution import checkouts, operations, queue
+from billing.services.execution.operations import Job, Result
+from billing.services.plan_changes import combining, holdings, requests, situation, updating
+from billing.services.plan_changes.requests import Attach, Update
+from billing.services.plan_changes.situation import Situation
 from config.actor import Actor
 from entities.models import Customer
 from entities.subject import Subject
@@ -128,7 +119,7 @@ def end_all(*, customer: Customer, at: datetime, actor: Actor, reason: str) -> N
     rows = list(holdings.rows(customer).exclude(status=Subscription.Status.EXPIRED))
     scopes = {row.entity_id: row.entity for row in rows}
     for entity_id, entity in scopes.items():
-        outcome = Outcome(at=at, currency=currency_of(customer), intent="cancel_immediately")
+        outcome = Outcome(at=at, currency=invoices.currency_of(customer), intent="cancel_immediately")
         for row in rows:
             if row.entity_id == entity_id and row.status == Subscription.Status.SCHEDULED:
                 outcome.deletes.append(row)
@@ -181,13 +172,10 @@ def update_job(subject: Subject, request: Update, actor: Actor) -> Job:
     )
 
 
-currency_of = invoices.currency_of
-
-
 def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool) -> tuple[Situation, Outcome]:
     with transaction.atomic():
         scope = Subject(_customer(subject, locks=locks), subject.entity)
-        currency = currency_of(scope.customer)
+        currency = invoices.currency_of(scope.customer)
         found = situation.read(scope, request, at=at, currency=currency)
     outcome = combining.attachment(found)
     invoices.check_amounts(outcome.lines)
@@ -201,7 +189,7 @@ def _plan_attach(subject: Subject, request: Attach, at: datetime, *, locks: bool
 def _plan_update(subject: Subject, request: Update, at: datetime, *, locks: bool) -> tuple[updating.Setup, Outcome]:
     with transaction.atomic():
         scope = Subject(_customer(subject, locks=locks), subject.entity)
-        found = updating.setup(scope, request, at=at, currency=currency_of(scope.customer))
+        found = updating.setup(scope, request, at=at, currency=invoices.currency_of(scope.customer))
     outcome = updating.compute(found)
     invoices.check_amounts(outcome.lines)
     outcome.fingerprint = holdings.fingerprint([found.target], [(row.pk, row.status) for row in found.in_scope])

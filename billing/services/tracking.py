@@ -9,8 +9,9 @@ from django.db import transaction
 from django.http import HttpResponse
 
 from billing.errors import InsufficientBalance, SeatsAreBilled
-from billing.services import balances, seats
-from billing.services.balances import Tracked, Usage
+from billing.services import seats
+from billing.services.balances import metering
+from billing.services.balances.metering import Tracked, Usage
 from config.access import idempotency
 from config.access.authentication import Caller
 from config.actor import Actor
@@ -31,11 +32,11 @@ class Item:
 def track(usages: Sequence[Usage], *, wall: datetime, actor: Actor) -> list[Tracked]:
     """Track what was used; a change of seats that are billed at once is invoiced first, and refused if unpaid."""
     try:
-        return balances.track_event(usages, wall=wall, actor=actor)
+        return metering.track_event(usages, wall=wall, actor=actor)
     except SeatsAreBilled as due:
         _expect_no_transaction()
         with seats.billed(due, wall=wall, actor=actor):
-            return balances.track_event(usages, wall=wall, actor=actor, seats_are_paid=True)
+            return metering.track_event(usages, wall=wall, actor=actor, seats_are_paid=True)
 
 
 def _expect_no_transaction() -> None:

@@ -19,8 +19,9 @@ from billing.admin.actions import base, outcomes
 from billing.admin.bars import bars
 from billing.models import Balance, Invoice, Subscription
 from billing.processors import get_processor
-from billing.services import customers, forecasting, subscriptions
+from billing.services import customers, invoices
 from billing.services.customers import Details
+from billing.services.due import forecasting
 from billing.templatetags.shown import money
 from config import clock
 from config.admin import Exported, actor
@@ -229,7 +230,7 @@ def _next_invoices(customer: Customer) -> list[base.Bill] | None:
         > MOST_PREVIEWED
     ):
         return None
-    currency = subscriptions.currency_of(customer)
+    currency = invoices.currency_of(customer)
     return [
         outcomes.bill(f"{group.entity or customer}, {outcomes.date(group.boundary)}", outcome.lines, outcome.currency)
         for group, outcome in forecasting.invoice_previews(customer, currency=currency)

@@ -16,7 +16,8 @@ from billing.admin import balances, charts, timeline, verdicts
 from billing.admin.actions import base, outcomes
 from billing.admin.bars import bars
 from billing.models import Balance, Subscription, UsageEvent
-from billing.services import cycles, subscriptions
+from billing.services import invoices
+from billing.services.due import cycles
 from config import clock
 from config.admin import Exported, ReadOnlyAdmin
 from entities.admin.customers import ways
@@ -132,7 +133,7 @@ def _next_invoices(entity: Entity, rows: list[Subscription]) -> list[base.Bill]:
     due = [
         row for row in rows if row.is_paid and row.current_period_end and row.status != Subscription.Status.SCHEDULED
     ]
-    currency = subscriptions.currency_of(entity.customer)
+    currency = invoices.currency_of(entity.customer)
     found = []
     for boundary in sorted({row.current_period_end for row in due if row.current_period_end is not None}):
         for group in cycles.groups([row for row in due if row.current_period_end == boundary], boundary):

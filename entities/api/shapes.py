@@ -9,8 +9,9 @@ from django.conf import settings
 
 from billing.api import balance_shapes, billing_shapes, license_views
 from billing.models import Invoice, Subscription
-from billing.services import balances, counters, licenses
-from billing.services.sources import SourceFeature, Sources
+from billing.services import licenses
+from billing.services.balances import counters, metering
+from billing.services.balances.sources import SourceFeature, Sources
 from config.api import milliseconds
 from entities.models import Customer, Entity
 from entities.subject import Subject
@@ -29,7 +30,7 @@ def customer(customer: Customer, *, wall: datetime, expand: Sequence[str] = ()) 
 
 def customers(page: Sequence[Customer], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:
     """A page of customers, with as many queries as for one unless `expand` asks for more."""
-    found = {one.scope.customer_pk: one for one in balances.find_many(customers=[c.pk for c in page], wall=wall)}
+    found = {one.scope.customer_pk: one for one in metering.find_many(customers=[c.pk for c in page], wall=wall)}
     held, pools = _subscriptions_by(page), licenses.pools(page)
     return [
         _customer(one, found[one.pk], held.get(one.pk, []), pools.get(one.pk, []), expand)
@@ -46,7 +47,7 @@ def entity(subject: Subject, *, wall: datetime, expand: Sequence[str] = ()) -> d
 def entities(page: Sequence[Subject], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:
     """A page of entities, with as many queries as for one."""
     pks = [subject.member.pk for subject in page]
-    found = {one.scope.entity_pk: one for one in balances.find_many(entities=pks, wall=wall)}
+    found = {one.scope.entity_pk: one for one in metering.find_many(entities=pks, wall=wall)}
     held = _subscriptions_by([subject.customer for subject in page])
     return [
         _entity(subject, found[subject.entity.pk], held.get(subject.customer.pk, []), expand)
@@ -110,7 +111,7 @@ def _entity(subject: Subject, found: Sources, held: Sequence[Subscription], expa
 def legacy_entity(subject: Subject, *, wall: datetime) -> dict[str, Any]:
     """An entity as the 1.x generation knows it."""
     member = subject.member
-    found = balances.find(customer_id=subject.customer_id, entity_id=subject.entity_id, feature=None, wall=wall)
+    found = metering.find(customer_id=subject.customer_id, entity_id=subject.entity_id, feature=None, wall=wall)
     return {
         "id": member.external_id,
         "name": member.name or member.external_id,
@@ -129,7 +130,7 @@ def legacy_entity(subject: Subject, *, wall: datetime) -> dict[str, Any]:
 
 def legacy_customer(customer: Customer, *, wall: datetime) -> dict[str, Any]:
     """A customer as the 1.x generation knows it."""
-    found = balances.find(customer_id=customer.external_id, entity_id=None, feature=None, wall=wall)
+    found = metering.find(customer_id=customer.external_id, entity_id=None, feature=None, wall=wall)
     return {
         "id": customer.external_id,
         "name": customer.name or None,

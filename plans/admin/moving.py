@@ -18,7 +18,7 @@ from billing.admin.actions.base import Preview, Target
 from billing.admin.actions.views import ReasonForm
 from billing.models import Subscription
 from billing.services import subscriptions
-from billing.services.requests import Update
+from billing.services.plan_changes.requests import Update
 from config import clock
 from config.admin import actor
 from config.errors import DomainError

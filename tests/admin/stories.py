@@ -11,11 +11,13 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from billing.models import Balance, Subscription
-from billing.services import balances, customers, payments, seats, subscriptions
-from billing.services import clock as clocks
-from billing.services.balances import Usage
+from billing.services import customers, seats, subscriptions
+from billing.services.balances import metering
+from billing.services.balances.metering import Usage
+from billing.services.collection import payments
 from billing.services.customers import Details
-from billing.services.requests import Attach
+from billing.services.due import clock as clocks
+from billing.services.plan_changes.requests import Attach
 from config import clock
 from config.actor import Actor
 from entities.models import Customer, Entity
@@ -143,7 +145,7 @@ def attach(subject: Subject, plan: str) -> None:
 def use(customer: Customer, entity_id: str, feature: str, value: int) -> None:
     """So much is used."""
     usage = Usage(customer.external_id, feature, Decimal(value), entity_id)
-    balances.track(usage, wall=clock.now(), actor=TESTS)
+    metering.track(usage, wall=clock.now(), actor=TESTS)
 
 
 def team() -> Customer:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from billing.admin import journal
 from billing.admin.actions.base import REGISTRY, link
 from billing.models import Balance, Hold, Invoice, LedgerEntry, Operation, SandboxCard, Subscription
-from billing.services import payments
+from billing.services.collection import payments
 from config import clock
 from entities.models import Customer, Entity
 from entities.subject import Subject

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from billing.admin.actions.base import link
 from billing.models import Invoice, ProcessorEvent, Subscription
-from billing.services import payments
+from billing.services.collection import payments
 from config import clock
 from config.admin import Exported
 from entities.models import Entity

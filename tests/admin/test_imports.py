@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from billing.admin import importing
 from billing.models import Balance, CsvImport, LedgerEntry, UsageEvent
-from billing.services import balances, csv_imports, csv_rows
+from billing.services.balances import metering
+from billing.services.imports import csv_imports, csv_rows
 from config import clock
 from config.errors import InvalidInput
 from entities.models import Customer, Entity
@@ -73,17 +74,17 @@ def test_who_dies_in_between_leaves_every_row_counted_once(staff: Staff, monkeyp
     content = "customer_id,entity_id,feature_id,value\n" + "acme,bob,summaries,1\n" * 5
     monkeypatch.setattr(importing, "start", lambda job: None)
     job = bring(staff, "usage", content)
-    track, calls = balances.track, iter(range(9))
+    track, calls = metering.track, iter(range(9))
 
     def dies(*args: Any, **kwargs: Any) -> Any:
         track(*args, **kwargs)
         if next(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(balances, "track", dies)
+    monkeypatch.setattr(metering, "track", dies)
     with pytest.raises(KeyboardInterrupt):
         csv_imports.work(job)
-    monkeypatch.setattr(balances, "track", track)
+    monkeypatch.setattr(metering, "track", track)
     assert UsageEvent.objects.filter(entity__external_id="bob").count() == 2
     assert csv_imports.resume() == 0  # still leased to the one that died
     with clock.frozen(clock.now() + timedelta(minutes=3)):

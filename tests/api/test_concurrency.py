@@ -12,7 +12,8 @@ import pytest
 from django.db import connections
 
 from billing.models import Balance, LedgerEntry, UsageEvent
-from billing.services import audit, provisioning, tracking
+from billing.services import audit, tracking
+from billing.services.balances import provisioning
 from config import clock
 from config.access import keys
 from tests.builders import Account, item, limit, ms

@@ -11,8 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.models import Balance, Operation
-from billing.services import audit, ledger, operations, requests
-from billing.services.requests import Attach, Customize, LicenseChange, LicenseQuantity
+from billing.services import audit
+from billing.services.balances import ledger
+from billing.services.execution import operations
+from billing.services.plan_changes import requests
+from billing.services.plan_changes.requests import Attach, Customize, LicenseChange, LicenseQuantity
 from config import clock
 from config.actor import Actor
 from plans.catalog.specs import ItemFilter, ItemSpec, LicenseTerms

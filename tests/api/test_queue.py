@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection, transaction
 
-from billing.services import queue
+from billing.services.execution import queue
 from config import clock
 from config.access import keys
 from entities.models import Customer

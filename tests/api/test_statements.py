@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.models import Balance, Subscription, SubscriptionItem
-from billing.services import ledger, provisioning
+from billing.services.balances import ledger, provisioning
 from config.actor import Actor
 from entities.models import Customer, Entity
 from plans.models import Feature, Plan

@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from billing.admin.actions.base import link
 from billing.models import Balance
-from billing.services import balances
-from billing.services.balances import Usage
+from billing.services.balances import metering
+from billing.services.balances.metering import Usage
 from config import clock
 from entities.models import Customer, Entity
 from tests.bench.shapes import BENCH, SCATTERED, WIDE
@@ -54,7 +54,7 @@ def _use() -> None:
             who = ("wide", f"member_{chosen.randrange(WIDE)}")
         else:
             who = (f"scattered_{chosen.randrange(SCATTERED)}", f"member_{chosen.randrange(10)}")
-        balances.track(
+        metering.track(
             Usage(who[0], "messages", Decimal(chosen.randrange(1, 9)), who[1]), wall=clock.now(), actor=BENCH
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-from billing.services import ledger, resets
+from billing.services.balances import ledger, resets
 from config import clock
 from config.actor import Actor
 

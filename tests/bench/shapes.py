@@ -10,7 +10,7 @@ import orjson
 from django.db import connection, transaction
 
 from billing.models import Subscription, SubscriptionItem
-from billing.services import provisioning
+from billing.services.balances import provisioning
 from config.actor import Actor
 from entities.models import Customer, Entity
 from plans.models import Feature, Plan, PlanItem

@@ -16,7 +16,8 @@ from django.db import connection
 from django.db.models import Sum
 
 from billing.models import Invoice, InvoiceLine, Operation, SandboxInvoice, Subscription
-from billing.services import audit, ledger
+from billing.services import audit
+from billing.services.balances import ledger
 from config import clock, embedded
 from config.access import keys
 from tests.bench import clones

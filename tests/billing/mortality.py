@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from billing.processors import registry
-from billing.services import plain
+from billing.services.balances import plain
 
 _ALLOWED_WHEN_DEAD = ("ROLLBACK", "RELEASE", "SAVEPOINT", "SELECT PG_ADVISORY_UNLOCK")
 _WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")

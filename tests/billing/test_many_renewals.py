@@ -22,8 +22,10 @@ from billing.models import (
     SandboxSubscription,
     Subscription,
 )
-from billing.services import applying, audit, cycles, queue, rounds
-from billing.services import clock as clocks
+from billing.services import audit
+from billing.services.due import clock as clocks
+from billing.services.due import cycles, rounds
+from billing.services.execution import applying, queue
 from config import clock
 from config.access import keys
 from config.actor import Actor

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from billing.models import Invoice
-from billing.services import balances
-from billing.services.balances import Usage
+from billing.services.balances import metering
+from billing.services.balances.metering import Usage
 from config import clock
 from config.actor import Actor
 
@@ -139,7 +139,7 @@ def test_five_seats_with_fifty_summaries_each(anna: Page) -> None:
     expect(anna.get_by_text("50 of 50 left")).to_have_count(5)
 
     usage = Usage("org_123", "summaries", Decimal(50), "user_alice")
-    balances.track(usage, wall=clock.now(), actor=Actor("key:test"))
+    metering.track(usage, wall=clock.now(), actor=Actor("key:test"))
     anna.reload()
     expect(anna.locator("#entities tbody tr").first).to_contain_text("0 of 50 left")
     press(anna, "Alice")

@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError
 
 from billing.models import Invoice, Operation
-from billing.services import audit, cycles
+from billing.services import audit
+from billing.services.due import cycles
 from config import clock
 from config.access.models import IdempotentResponse
 from entities.models import Customer

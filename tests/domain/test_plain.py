@@ -15,8 +15,8 @@ from billing.api import balance_shapes
 from billing.deduction import OverageBehavior
 from billing.errors import SeatsAreBilled
 from billing.models import Balance, LedgerEntry, UsageEvent
-from billing.services import balances, ledger, plain
-from billing.services.balances import Usage
+from billing.services.balances import ledger, metering, plain
+from billing.services.balances.metering import Usage
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer, Entity
@@ -194,7 +194,7 @@ def outcome(usage: Usage) -> Any:
         answer: Any
         try:
             with transaction.atomic():
-                answer = balance_shapes.track(balances.track(usage, wall=NOW, actor=ACTOR))
+                answer = balance_shapes.track(metering.track(usage, wall=NOW, actor=ACTOR))
         except (DomainError, SeatsAreBilled) as problem:
             answer = (type(problem), str(problem))
         rows = list(Balance.objects.order_by("pk").values())

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.models import Balance, LedgerEntry, Overage, Subscription, SubscriptionItem
-from billing.services import ledger, plain_resets, resets
+from billing.services.balances import ledger, plain_resets, resets
 from config.actor import Actor
 from entities.models import Customer
 from plans.intervals import Interval, IntervalUnit, boundary

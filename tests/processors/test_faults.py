@@ -15,7 +15,7 @@ import pytest
 from django.core.management import call_command
 
 from billing.models import Operation
-from billing.services import reconciliation
+from billing.services.collection import reconciliation
 from config import clock
 from entities.models import Customer
 from tests.client import Api

@@ -11,7 +11,7 @@ import pytest
 from django.db.models import F, Sum
 
 from billing.models import Invoice, InvoiceLine, Operation, Subscription
-from billing.services import processor_events, reconciliation
+from billing.services.collection import processor_events, reconciliation
 from config import clock
 from entities.models import Customer
 from tests.effort import tries

@@ -7,7 +7,7 @@ from decimal import Decimal
 from billing.models import Invoice
 from billing.processors import Collection, InvoiceItem
 from billing.processors.stripe import StripeProcessor
-from billing.services import reconciliation
+from billing.services.collection import reconciliation
 from config import clock
 from entities.models import Customer
 from tests.processors.fake_stripe import FakeStripe

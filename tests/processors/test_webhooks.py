@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billing.models import Invoice, Operation, ProcessorEvent, Subscription
-from billing.services import processor_events
+from billing.services.collection import processor_events
 from config import clock
 from entities.models import Customer
 from tests.processors.fake_stripe import FakeStripe, Fault, charges

@@ -9,8 +9,8 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelect
 from billing.admin.actions.base import Action, Counter, Movement, Preview, register
 from billing.admin.actions.outcomes import date
 from billing.models import Balance, LedgerEntry
-from billing.services import grants
-from billing.services.grants import Selection, Setting
+from billing.services.balances import grants
+from billing.services.balances.grants import Selection, Setting
 from billing.templatetags.shown import quantity
 from config import zones
 from config.actor import Actor

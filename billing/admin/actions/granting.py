@@ -13,8 +13,8 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidge
 from billing.admin.actions.balances import live, selection, state
 from billing.admin.actions.base import Action, Counter, Moment, Movement, Preview, register
 from billing.models import Balance, LedgerEntry
-from billing.services import grants
-from billing.services.grants import Grant
+from billing.services.balances import grants
+from billing.services.balances.grants import Grant
 from billing.templatetags.shown import quantity
 from config import zones
 from config.actor import Actor

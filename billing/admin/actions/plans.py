@@ -17,7 +17,7 @@ from billing.admin.actions import outcomes
 from billing.admin.actions.base import Action, Counter, Movement, Preview, register
 from billing.models import Subscription
 from billing.services import subscriptions
-from billing.services.requests import Attach, Customize, Quantity, Trial, Update
+from billing.services.plan_changes.requests import Attach, Customize, Quantity, Trial, Update
 from config.actor import Actor
 from config.errors import InvalidRequest
 from plans.models import Feature, ItemTerms, Plan

@@ -9,7 +9,9 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget
 from billing.admin.actions import outcomes
 from billing.admin.actions.base import Action, Bill, Moment, Movement, Preview, register
 from billing.models import Subscription
-from billing.services import clock, forecasting, payments, subscriptions
+from billing.services import invoices
+from billing.services.collection import payments
+from billing.services.due import clock, forecasting
 from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
@@ -72,7 +74,7 @@ class TurnClock(Action):
         paid = Subscription.objects.live().filter(customer=customer, is_paid=True)
         if paid[: MOST_PREVIEWED + 1].count() > MOST_PREVIEWED:
             return []
-        currency = subscriptions.currency_of(customer)
+        currency = invoices.currency_of(customer)
         return [
             outcomes.bill(f"{group.entity or customer}, {outcomes.date(group.boundary)}", outcome.lines, currency)
             for group, outcome in forecasting.invoice_previews(customer, currency=currency)

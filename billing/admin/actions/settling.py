@@ -8,7 +8,9 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelect
 
 from billing.admin.actions.base import Action, Movement, Preview, named, register
 from billing.models import Hold, Invoice, Operation
-from billing.services import holds, operations, payments, refunds
+from billing.services.balances import holds
+from billing.services.collection import payments, refunds
+from billing.services.execution import operations
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import InvalidRequest

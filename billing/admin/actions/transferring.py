@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWi
 from billing.admin.actions.balances import live, state
 from billing.admin.actions.base import Action, Counter, Movement, Preview, named, register
 from billing.models import Balance
-from billing.services import transfers
+from billing.services.balances import transfers
 from billing.templatetags.shown import quantity
 from config.actor import Actor
 from config.errors import InvalidRequest

@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 from billing.admin import journal
 from billing.admin.actions import undoing
 from billing.admin.actions.base import REGISTRY, ROWS, Action, Preview, Target, allowed
-from billing.services import queue
+from billing.services.execution import queue
 from config import clock
 from config.actor import Actor
 from config.admin import actor

@@ -4,12 +4,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing.services import balances, customers, subscriptions
-from billing.services import clock as clocks
-from billing.services.balances import Usage
+from billing.services import customers, subscriptions
+from billing.services.balances import metering
+from billing.services.balances.metering import Usage
+from billing.services.collection.payments import set_card
 from billing.services.customers import Details
-from billing.services.payments import set_card
-from billing.services.requests import Attach
+from billing.services.due import clock as clocks
+from billing.services.plan_changes.requests import Attach
 from billing.services.seats import create_entity
 from config import clock
 from config.actor import Actor
@@ -159,4 +160,4 @@ def _entity(customer: Customer, entity_id: str, feature: str) -> Entity:
 def _use(customer: Customer, entity_id: str, feature: str, value: int) -> None:
     if value:
         usage = Usage(customer.external_id, feature, Decimal(value), entity_id)
-        balances.track(usage, wall=clock.now(), actor=DEMO)
+        metering.track(usage, wall=clock.now(), actor=DEMO)

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.processors.failures import ProcessorFailure
-from billing.services import processor_events
+from billing.services.collection import processor_events
 from config import clock
 
 

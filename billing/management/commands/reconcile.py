@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.processors.failures import ProcessorFailure
-from billing.services import reconciliation
+from billing.services.collection import reconciliation
 from config import clock
 from config.errors import DomainError
 from entities.models import Customer

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.models import Balance
-from billing.services import resets
+from billing.services.balances import resets
 from config import clock
 from config.actor import Actor
 

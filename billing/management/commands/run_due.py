@@ -8,7 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 
-from billing.services import csv_imports, holds, resets, rounds
+from billing.services.balances import holds, resets
+from billing.services.due import rounds
+from billing.services.imports import csv_imports
 from config import clock
 from config.access import idempotency
 from config.actor import Actor

@@ -1,0 +1,1 @@
+"""What may be used and what was: check and track, holds, grants, resets, and the ledger beneath them all."""

@@ -1,0 +1,1 @@
+"""What happens at the processor without us: payments, refunds, codes entered there, events, and comparing the books."""

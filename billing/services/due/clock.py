@@ -1,0 +1,179 @@
+"""Time passing for a customer: everything that falls due, in order, each at its own instant."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from billing.models import Balance, Hold, Operation, Subscription
+from billing.processors import get_processor
+from billing.processors.failures import RenewalNotReady
+from billing.services import invoices
+from billing.services.balances import holds, resets
+from billing.services.due import cycles, recovery
+from billing.services.execution import operations, queue
+from billing.services.plan_changes import holdings
+from config.actor import Actor
+from config.errors import InvalidRequest
+from entities.models import Customer
+from plans.models import Plan
+
+logger = logging.getLogger(__name__)
+
+Status = Subscription.Status
+_LIVE = (Status.ACTIVE, Status.PAST_DUE)
+# More rounds at one instant than any customer can need: something does not make progress.
+TOO_MANY = 1000
+
+
+class What(Enum):
+    """What can be due for a customer."""
+
+    RENEWAL = "renewal"
+    END = "end"
+    START = "start"
+    REVERT = "revert"
+    MOVE = "move"
+    RESET = "reset"
+    HOLD = "hold"
+    PAYMENT = "payment"
+
+
+# The rest, what balances and locks have due, is swept apart, and looked for by whoever touches those.
+OF_PLANS = frozenset(What) - {What.RESET, What.HOLD}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a customer was brought, and in how many steps."""
+
+    at: datetime
+    steps: int
+
+
+def set(*, customer: Customer, at: datetime, actor: Actor) -> Progress:  # noqa: A001  read as clock.set
+    """Turn a customer's test clock to `at`, doing everything that falls due on the way; it never turns back.
+
+    The first instant is free. Raises InvalidRequest for a step backward, or where the environment is live.
+    """
+    if settings.ENVIRONMENT == "live":
+        raise InvalidRequest("Test clocks are for the sandbox only.")
+    with queue.customer(customer):
+        customer.refresh_from_db()
+        if customer.clock_at is None:
+            _tell(customer, at)
+            return Progress(at, 0)
+        if at < customer.clock_at:
+            raise InvalidRequest("now lies before the customer's clock, which only turns forward.")
+        steps = advance(customer=customer, until=at, actor=actor)
+        _tell(customer, at)
+        return Progress(at, steps)
+
+
+def catch_up(*, customer: Customer, at: datetime, actor: Actor) -> list[Operation]:
+    """Do what plans have due by now, so that a late cron is never seen; the caller holds the customer's turn.
+
+    Returns the operations of dead processes that were finished by the way, as recovery.finish_pending does.
+    """
+    done = recovery.finish_pending(customer)
+    if next_due(customer, at, of_plans=True) is not None:
+        _advance(customer, at, actor, of_plans=True)
+    return done
+
+
+def advance(*, customer: Customer, until: datetime, actor: Actor) -> int:
+    """Do everything that is due for one customer up to `until`, in the order of its instants; returns the steps."""
+    with queue.customer(customer):
+        recovery.finish_pending(customer)
+        return _advance(customer, until, actor)
+
+
+def _advance(customer: Customer, until: datetime, actor: Actor, *, of_plans: bool = False) -> int:
+    steps, repeated, last = 0, 0, None
+    while (moment := next_due(customer, until, of_plans=of_plans)) is not None:
+        repeated = repeated + 1 if moment == last else 0
+        if repeated > TOO_MANY:
+            raise RuntimeError(f"customer {customer.pk} makes no progress at {moment}")
+        last = moment
+        if customer.clock_at is not None and moment > customer.clock_at:
+            _tell(customer, moment)
+        try:
+            _do(customer, moment, actor)
+        except RenewalNotReady as waits:
+            # What comes later must not come first: the next run, or the processor's word, goes on from here.
+            logger.info("customer %s: %s", customer.pk, waits.message)
+            break
+        steps += 1
+    return steps
+
+
+def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> datetime | None:
+    """The earliest instant up to `until` at which something has to be done; None when there is nothing.
+
+    With `of_plans` what balances and locks have due is left out.
+    """
+    first, *others = [
+        rows.filter(customer=customer, **{f"{column}__lte": until}).order_by(column).values_list(column)[:1]
+        for what, (rows, column) in sources().items()
+        if what in OF_PLANS or not of_plans
+    ]
+    return min((moment for (moment,) in first.union(*others, all=True)), default=None)
+
+
+def sources() -> dict[What, tuple[QuerySet[Any], str]]:
+    """Where what is due is found, and the column that says when."""
+    live = Subscription.objects.filter(status__in=_LIVE)
+    return {
+        What.RENEWAL: (live.filter(is_paid=True), "current_period_end"),
+        What.END: (live, "ends_at"),
+        What.START: (Subscription.objects.filter(status=Status.SCHEDULED), "started_at"),
+        What.REVERT: (live.filter(trial_on_end=Plan.TrialEnd.REVERT), "trial_ends_at"),
+        What.MOVE: (live.filter(ends_at=None), "new_anchor_at"),
+        What.RESET: (Balance.objects.refilled(), "next_reset_at"),
+        What.HOLD: (Hold.objects.filter(status=Hold.Status.HELD), "expires_at"),
+        What.PAYMENT: (Operation.objects.filter(status=Operation.Status.WAITING), "expires_at"),
+    }
+
+
+def _do(customer: Customer, at: datetime, actor: Actor) -> None:
+    """Everything of one instant: what lapses, renewals, ends, starts, and last the resets that are left."""
+    lapse(customer, at, actor)
+    due = holdings.rows(customer).filter(is_paid=True, current_period_end__lte=at).live()
+    for group in cycles.groups(due, at):
+        cycles.renew(group, actor=actor, currency=invoices.currency_of(customer))
+        customer.refresh_from_db()
+    end_and_start(customer, at, actor)
+    while resets.reset_due(at=at, actor=actor, customer_pk=customer.pk):
+        pass
+
+
+def lapse(customer: Customer, at: datetime, actor: Actor) -> None:
+    """What lapses first: payments that nobody made, holds, trials that go back."""
+    operations.expire_waiting(customer, at=at, only_due=True)
+    holds.expire_due(at=at, wall=at, actor=actor, customer_pk=customer.pk)
+    reverting = holdings.rows(customer).live().filter(trial_on_end=Plan.TrialEnd.REVERT, trial_ends_at__lte=at)
+    for row in reverting:
+        cycles.end_trial(row, at=at, actor=actor, currency=invoices.currency_of(customer))
+
+
+def end_and_start(customer: Customer, at: datetime, actor: Actor) -> None:
+    """What ends, starts and moves although nothing renews then."""
+    currency = invoices.currency_of(customer)
+    for row in holdings.rows(customer).live().filter(ends_at__lte=at):
+        if not cycles.is_followed(row, at):
+            cycles.end_due(row, at=at, actor=actor, currency=currency)
+    for row in holdings.rows(customer).filter(status=Status.SCHEDULED, started_at__lte=at):
+        cycles.start_scheduled(row, at=at, actor=actor, currency=currency)
+    for row in holdings.rows(customer).live().filter(ends_at=None, new_anchor_at__lte=at):
+        cycles.move(row, at=at, actor=actor, currency=currency)
+
+
+def _tell(customer: Customer, at: datetime) -> None:
+    customer.clock_at = at
+    customer.save(update_fields=["clock_at"])
+    if customer.processor_id:
+        get_processor().turn_clock(customer.processor_id, at)

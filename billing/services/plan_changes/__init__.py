@@ -1,0 +1,1 @@
+"""What a change of plans comes to: read under the customer's lock, then computed. Nothing is written here."""
