@@ -18,6 +18,7 @@ from tests.selling import Shop
 TEST_DATABASE = "test_subledger_"
 # A slow hash is for real passwords.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.TRAFFIC_SECONDS = 0  # a test that is about it writes by itself
 
 
 def pytest_collection_finish() -> None:

@@ -1,6 +1,6 @@
 """Bars over time as inline SVG: nothing to load, readable without colours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,11 +19,13 @@ class Column:
     width: str
     height: str
     title: str
+    marked_y: str = ""
+    marked_height: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing; `most` is the value of the highest bar."""
+    """A drawing; `most` is the value of the highest bar, `marked` what its marked parts come to, in words."""
 
     title: str
     columns: list[Column]
@@ -31,35 +33,55 @@ class Chart:
     last: str
     most: str
     total: str
+    marked: str = ""
 
     @property
     def view_box(self) -> str:
         return f"0 0 {WIDTH} {HEIGHT}"
 
 
-def days(title: str, values: dict[date, Decimal], *, until: date, count: int = 30) -> Chart:
-    """The last `count` days, those without a value included."""
+def days(
+    title: str,
+    values: Mapping[date, Decimal],
+    *,
+    until: date,
+    count: int = 30,
+    marked: Mapping[date, Decimal] | None = None,
+    mark: str = "",
+) -> Chart:
+    """The last `count` days, those without a value included; of each value the `marked` part stands out as `mark`."""
     shown = [until - timedelta(days=back) for back in range(count - 1, -1, -1)]
     labelled = [(f"{day:%-d %b}", values.get(day, Decimal(0))) for day in shown]
-    return bars(title, labelled)
+    parts = [marked.get(day, Decimal(0)) for day in shown] if marked is not None else None
+    return bars(title, labelled, marked=parts, mark=mark)
 
 
-def bars(title: str, values: Sequence[tuple[str, Decimal]]) -> Chart:
+def bars(
+    title: str, values: Sequence[tuple[str, Decimal]], *, marked: Sequence[Decimal] | None = None, mark: str = ""
+) -> Chart:
     """Labelled values side by side; what is below 0 is drawn as 0 and told in its title."""
     most = max((value for _, value in values), default=Decimal(0))
     step = Decimal(WIDTH) / max(len(values), 1)
     columns = []
-    for index, (label, value) in enumerate(values):
-        height = max(value, Decimal(0)) / most * (FLOOR - 18) if most > 0 else Decimal(0)
+    parts = marked if marked is not None else [Decimal(0)] * len(values)
+    for index, ((label, value), part) in enumerate(zip(values, parts, strict=True)):
+        height, marked_height = (_height(one, most) for one in (value, part))
         columns.append(
             Column(
                 x=f"{step * index + step / 10:.2f}",
                 y=f"{FLOOR - height:.2f}",
                 width=f"{step * 8 / 10:.2f}",
                 height=f"{height:.2f}",
-                title=f"{label}: {quantity(value)}",
+                title=f"{label}: {quantity(value)}" + (f", {quantity(part)} {mark}" if part else ""),
+                marked_y=f"{FLOOR - marked_height:.2f}",
+                marked_height=f"{marked_height:.2f}" if part else "",
             )
         )
     total = sum((value for _, value in values), Decimal(0))
     first, last = (values[0][0], values[-1][0]) if values else ("", "")
-    return Chart(title, columns, first, last, quantity(most), quantity(total))
+    told = f"{quantity(sum(parts, Decimal(0)))} {mark}" if marked is not None else ""
+    return Chart(title, columns, first, last, quantity(most), quantity(total), told)
+
+
+def _height(value: Decimal, most: Decimal) -> Decimal:
+    return max(value, Decimal(0)) / most * (FLOOR - 18) if most > 0 else Decimal(0)

@@ -12,10 +12,11 @@ from django.db.models.functions import NullIf, TruncDate, TruncMonth
 from django.http import HttpRequest
 from django.urls import reverse
 
-from billing.admin import charts
+from billing.admin import charts, refusals
 from billing.models import (
     Approval,
     Balance,
+    CheckTally,
     Hold,
     Invoice,
     InvoiceLine,
@@ -77,10 +78,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context |= {
         "needs": list(_needs(now)),
         "out": _blocked(now),
+        "refused": [(one, refusals.often(one), refusals.why(one)) for one in refusals.lately(now)],
         "tiles": _tiles(now),
         "revenue": _revenue(now),
         "plans": _revenue_by_plan(now),
-        "usage": _usage(now),
+        "usage": [_checks(now), _usage(now)],
         "steps": [] if all(step.is_done for step in steps) else steps,
     }
     return context
@@ -203,6 +205,19 @@ def _usage(now: datetime) -> charts.Chart:
     rows = UsageEvent.objects.filter(pk__in=newest).annotate(day=TruncDate("at", tzinfo=UTC)).values_list("day")
     found: dict[date, Decimal] = {day: Decimal(count) for day, count in rows.annotate(count=Count("pk")).order_by()}
     return charts.days("Tracks per day", found, until=now.date())
+
+
+def _checks(now: datetime) -> charts.Chart:
+    """Checks per day, and how many of them were refused."""
+    since = (now - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = CheckTally.objects.filter(hour__gte=since, hour__lte=now).annotate(day=TruncDate("hour", tzinfo=UTC))
+    found: dict[date, Decimal] = {}
+    refused: dict[date, Decimal] = {}
+    for day, allowed, count in rows.values_list("day", "allowed").annotate(sum=Sum("count")).order_by():
+        found[day] = found.get(day, Decimal(0)) + count
+        if not allowed:
+            refused[day] = Decimal(count)
+    return charts.days("Checks per day", found, until=now.date(), marked=refused, mark="refused")
 
 
 def _steps() -> list[Step]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from billing.admin import journal
+from billing.admin import journal, refusals
 from billing.models import Invoice, LedgerEntry, Operation
 from billing.templatetags.shown import money, quantity, signed
 from entities.models import Customer, Entity
@@ -36,7 +36,7 @@ class Happening:
 
 
 def of(row: Customer | Entity) -> list[Happening]:
-    """The newest of each kind, together; four statements."""
+    """The newest of each kind, together; five statements."""
     found = [*_entries(row), *_operations(row), *_invoices(row)]
     # What staff did is told once: by ledger or operation, with the reason from the audit log, else by that log.
     done = {happening.request_id: happening for happening in _done(row)}
@@ -48,6 +48,7 @@ def of(row: Customer | Entity) -> list[Happening]:
     ]
     told = {happening.request_id for happening in found}
     found += [happening for request_id, happening in done.items() if request_id not in told]
+    found += _refusals(row)
     return sorted(found, key=lambda happening: happening.at, reverse=True)[:MOST]
 
 
@@ -121,6 +122,14 @@ def _invoices(row: Customer | Entity) -> Iterable[Happening]:
 def _done(row: Customer | Entity) -> Iterable[Happening]:
     for done in journal.read(row, limit=MOST):
         yield Happening(done.at, done.title, done.reason, f"staff:{done.staff}", request_id=done.request_id)
+
+
+def _refusals(row: Customer | Entity) -> Iterable[Happening]:
+    for one in refusals.of(row):
+        who = one.entity or one.customer
+        text = f"{who} was refused {one.feature} {refusals.often(one)}"
+        url = reverse("admin:entities_entity_change", args=[one.entity_id]) if one.entity_id else ""
+        yield Happening(one.last_at, text, f"The last time: {refusals.why(one)}", "", url)
 
 
 def _about(row: Customer | Entity) -> dict[str, Customer | Entity]:

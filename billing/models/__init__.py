@@ -8,11 +8,13 @@ from billing.models.rewards import Discount, Reward, RewardCode, RewardGrant, Re
 from billing.models.sandbox import SandboxCard, SandboxInvoice, SandboxSession, SandboxSubscription
 from billing.models.subscriptions import Subscription, SubscriptionItem, VacatedSeat
 from billing.models.tallies import BalanceTally
+from billing.models.traffic import CheckTally, Refusal
 
 __all__ = [
     "Approval",
     "Balance",
     "BalanceTally",
+    "CheckTally",
     "CsvImport",
     "Discount",
     "Hold",
@@ -25,6 +27,7 @@ __all__ = [
     "Overage",
     "PendingLine",
     "ProcessorEvent",
+    "Refusal",
     "Reward",
     "RewardCode",
     "RewardGrant",

@@ -12,7 +12,16 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Count, Max, QuerySet
 
-from billing.models import Balance, CsvImport, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.models import (
+    Balance,
+    CheckTally,
+    CsvImport,
+    LedgerEntry,
+    ProcessorEvent,
+    Refusal,
+    UsageCounter,
+    UsageEvent,
+)
 
 BATCH = 5_000
 # A yearly window of a usage limit may still be read this long after it began.
@@ -28,6 +37,7 @@ class Pruned:
     counters: int = 0
     bodies: int = 0
     files: int = 0
+    checks: int = 0
 
 
 def count(*, events_before: datetime, entries_before: datetime, bodies_before: datetime, at: datetime) -> Pruned:
@@ -39,6 +49,7 @@ def count(*, events_before: datetime, entries_before: datetime, bodies_before: d
         counters=UsageCounter.objects.filter(window_start__lt=at - LONGEST_WINDOW).count(),
         bodies=_old_bodies(bodies_before).count(),
         files=_old_files(bodies_before).count(),
+        checks=sum(rows.count() for rows in _old_traffic(events_before)),
     )
 
 
@@ -106,6 +117,15 @@ def prune_counters(*, at: datetime) -> int:
     """Remove the counters of usage limits whose window is long over; returns how many."""
     gone, _ = UsageCounter.objects.filter(window_start__lt=at - LONGEST_WINDOW).delete()
     return gone
+
+
+def prune_traffic(*, before: datetime) -> int:
+    """Remove how many checks there were in hours before an instant, and who was refused; returns how many rows."""
+    return sum(rows.delete()[0] for rows in _old_traffic(before))
+
+
+def _old_traffic(before: datetime) -> tuple[QuerySet[CheckTally], QuerySet[Refusal]]:
+    return CheckTally.objects.filter(hour__lt=before), Refusal.objects.filter(last_at__lt=before)
 
 
 def empty_bodies(*, before: datetime) -> int:

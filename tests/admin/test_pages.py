@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from billing.admin.actions.base import link
 from billing.models import Balance, Invoice, LedgerEntry
+from billing.services.balances import metering, traffic
 from config import clock
 from config.access import keys
 from entities.models import Customer, Entity
@@ -41,6 +42,23 @@ def test_the_home_page_of_an_empty_deployment_says_what_to_do_first(staff: Staff
     page = staff.get(address("index"))
     assert "Start here" in page
     assert "Make a plan" in page
+
+
+def test_home_draws_the_checks_and_leads_from_a_refusal_to_the_seat(staff: Staff) -> None:
+    stories.team()
+    traffic.write()
+    for required in (1, 1, 2, 0):
+        metering.check(
+            customer_id="acme", entity_id="alice", feature="summaries", required=Decimal(required), wall=clock.now()
+        )
+    traffic.write()
+    page = staff.get(address("index"))
+    assert "Checks per day: 4 in all" in page
+    assert "3 refused" in page
+    assert "3 times within the hour: 2 asked for, 0 left" in page
+    alice = address("entities_entity_change", Entity.objects.get(external_id="alice").pk)
+    assert alice in page
+    assert "Alice was refused Meeting Summaries 3 times within the hour" in staff.get(alice)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,8 +12,9 @@ LEAST_DAYS = 31  # the present month's usage must stay explicable
 
 
 class Command(BaseCommand):
-    """Let go of what is old: events, ledger entries (folded into one per balance), answers to idempotency keys, texts
-    of processor events and imported files, counters of limits. Balances and invoices never change, verify stays clean.
+    """Let go of what is old: events, counts of checks, ledger entries (folded into one per balance), answers to
+    idempotency keys, texts of processor events and imported files, counters of limits. Balances and invoices never
+    change, verify stays clean.
 
     Once a day is enough. Safe to kill and to run again; it works in batches and blocks nobody for long.
     """
@@ -48,12 +49,14 @@ class Command(BaseCommand):
             counters=pruning.prune_counters(at=now),
             bodies=pruning.empty_bodies(before=bodies),
             files=pruning.empty_files(before=bodies),
+            checks=pruning.prune_traffic(before=events),
         )
         self._tell("Removed", found)
         self.stdout.write(f"Removed {idempotency.prune(at=now)} answers to idempotency keys.")
 
     def _tell(self, verb: str, found: pruning.Pruned) -> None:
         self.stdout.write(
-            f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters, the texts of "
-            f"{found.bodies} processor events and {found.files} imported files."
+            f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters, "
+            f"{found.checks} counts of checks and refusals, the texts of {found.bodies} processor events and "
+            f"{found.files} imported files."
         )

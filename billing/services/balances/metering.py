@@ -10,7 +10,7 @@ from django.db import transaction
 
 from billing.deduction import OverageBehavior
 from billing.errors import InsufficientBalance
-from billing.services.balances import counters, holds, plain, posting, resets, sources
+from billing.services.balances import counters, holds, plain, posting, resets, sources, traffic
 from billing.services.balances.posting import PaidBy, Posting
 from billing.services.balances.sources import BalanceRow, SourceFeature, Sources
 from config.actor import Actor
@@ -84,7 +84,7 @@ def check(
 ) -> Verdict:
     """Whether the subject may use `required` of a feature; deducts nothing. Raises for unknown ids."""
     found = find(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall)
-    return decide(found, required, properties or {})
+    return _noted(decide(found, required, properties or {}), required, wall)
 
 
 def decide(found: Sources, required: Decimal, properties: Mapping[str, Any]) -> Verdict:
@@ -134,6 +134,7 @@ def _deduct(found: Sources, usage: Usage, *, wall: datetime, actor: Actor, seats
     at = _moment(usage, found.scope.at)
     result = posting.spread(found, usage.value, behavior=usage.behavior, properties=usage.properties)
     if usage.behavior is OverageBehavior.REJECT and not result.complete:
+        _note_refusal(found, usage.value, found.feature, wall)
         raise InsufficientBalance(usage.feature, usage.value)
     event_id, paid = posting.post(
         found,
@@ -214,7 +215,8 @@ def check_and_deduct(
         result = posting.spread(found, usage.value, behavior=OverageBehavior.REJECT, properties=usage.properties)
         if not result.complete or (lock is not None and not found.rows):
             refused = decide(_as_read(found, usage, wall), usage.value, usage.properties)
-            return Verdict(False, refused.required, refused.found, refused.decided_on), None
+            verdict = Verdict(False, refused.required, refused.found, refused.decided_on)
+            return _noted(verdict, usage.value, wall), None
         hold_pk = holds.open_hold(lock, found, usage.value, usage.properties) if lock is not None else None
         event_id, paid = posting.post(
             found,
@@ -229,7 +231,29 @@ def check_and_deduct(
         held = [feature for feature in after.features if after.of(feature)]
         decided_on = next((part.feature for part in paid), held[0] if held else None)
         required = usage.value * (decided_on.cost if decided_on else 1)
-        return Verdict(True, required, after, decided_on), Tracked(usage.value, after, paid, event_id)
+        verdict = _noted(Verdict(True, required, after, decided_on), usage.value, wall)
+        return verdict, Tracked(usage.value, after, paid, event_id)
+
+
+def _noted(verdict: Verdict, asked: Decimal, wall: datetime) -> Verdict:
+    """Count the verdict for those who watch."""
+    traffic.checked(verdict.found.feature.id, verdict.allowed, wall)
+    if not verdict.allowed:
+        _note_refusal(verdict.found, asked, verdict.decided_on, wall)
+    return verdict
+
+
+def _note_refusal(found: Sources, asked: Decimal, decided_on: SourceFeature | None, wall: datetime) -> None:
+    rows = _counting(found, decided_on) if decided_on else []
+    traffic.refused(
+        customer_pk=found.scope.customer_pk,
+        entity_pk=found.scope.entity_pk,
+        feature_id=found.feature.id,
+        wall=wall,
+        required=asked,
+        remaining=sum((row.remaining for row in rows), ZERO) if rows else None,
+        paid_by=decided_on.id if decided_on and rows else None,
+    )
 
 
 def listeners(event_name: str) -> list[str]:
