@@ -6,7 +6,14 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from billing.api import billing_shapes
+from billing.api import billing_shapes, preview_shapes
+from billing.api.billing_requests import (
+    attach_request,
+    multi_attach_request,
+    schedule_request,
+    scoped_updates,
+    update_request,
+)
 from billing.api.billing_serializers import (
     AttachInput,
     MultiAttachInput,
@@ -15,11 +22,6 @@ from billing.api.billing_serializers import (
     ScheduleInput,
     SetupPaymentInput,
     UpdateInput,
-    attach_request,
-    multi_attach_request,
-    schedule_request,
-    scoped_updates,
-    update_request,
 )
 from billing.services import multiple, schedules, subscriptions
 from billing.services.execution import checkouts
@@ -53,7 +55,7 @@ class PreviewAttach(Endpoint):
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         outcome = subscriptions.preview_attach(subject=subject, request=attach_request(data, at), at=at)
-        return billing_shapes.preview_attach(subject, outcome)
+        return preview_shapes.attach(subject, outcome)
 
 
 class Update(Endpoint):
@@ -79,7 +81,7 @@ class PreviewUpdate(Endpoint):
         subject = Subject.get(data["customer_id"], data.get("entity_id"))
         at = subject.customer.now(clock.now())
         outcome = subscriptions.preview_update(subject=subject, request=update_request(data, at), at=at)
-        return billing_shapes.preview_update(subject, outcome)
+        return preview_shapes.update(subject, outcome)
 
 
 class MultiAttach(Endpoint):
@@ -103,7 +105,7 @@ class PreviewMultiAttach(Endpoint):
     def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, asked = _several(data)
         outcome = multiple.preview_attach(customer=subject.customer, request=asked, at=at)
-        return billing_shapes.preview_attach(subject, outcome)
+        return preview_shapes.attach(subject, outcome)
 
 
 class CreateSchedule(Endpoint):
@@ -131,7 +133,7 @@ class PreviewSchedule(Endpoint):
         at = subject.customer.now(clock.now())
         asked = schedule_request(data, subject, at)
         outcome = schedules.preview(customer=subject.customer, request=asked, at=at)
-        return billing_shapes.preview_attach(subject, outcome)
+        return preview_shapes.attach(subject, outcome)
 
 
 class MultiUpdate(Endpoint):
@@ -155,7 +157,7 @@ class PreviewMultiUpdate(Endpoint):
     def handle(self, data: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
         subject, at, updates = _updates(data)
         parts = multiple.preview_update(customer=subject.customer, updates=updates, at=at)
-        return billing_shapes.preview_multi_update(subject, parts)
+        return preview_shapes.multi_update(subject, parts)
 
 
 class OpenCustomerPortal(Endpoint):

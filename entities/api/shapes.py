@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from billing.api import balance_shapes, billing_shapes, license_views
+from billing.api import balance_shapes, billing_shapes, license_views, preview_shapes
 from billing.models import Invoice, Subscription
 from billing.services import licenses
 from billing.services.balances import counters, metering
@@ -199,7 +199,7 @@ def _expanded(customer: Customer, at: datetime, expand: Sequence[str]) -> dict[s
     if "invoices" in expand:
         shown["invoices"] = _invoices(Invoice.objects.filter(customer=customer))
     if "invoice_previews" in expand:
-        shown["invoice_previews"] = billing_shapes.invoice_previews(customer, at=at)
+        shown["invoice_previews"] = preview_shapes.invoice_previews(customer, at=at)
     if "entities" in expand:
         members = customer.entities.live().oldest_first().select_related("feature")[:MOST_ENTITIES]
         shown["entities"] = [
