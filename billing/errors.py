@@ -173,3 +173,14 @@ class NothingToPay(DomainError):
 
 class StateMoved(DomainError):
     code, status = "state_moved", 409
+
+
+class WebhookNotFound(DomainError):
+    code, status = "webhook_not_found", 404
+
+    def __init__(self, public_id: str) -> None:
+        super().__init__(f"There is no webhook endpoint {public_id!r}. webhooks.list shows those there are.")
+
+
+class WebhookConflict(DomainError):
+    code, status = "webhook_already_exists", 409

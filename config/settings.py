@@ -38,6 +38,9 @@ STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
 # With DEBUG only: the dotted path of a Stripe processor that stands in for the real one, such as that of the tests.
 STRIPE_STAND_IN = env.str("STRIPE_STAND_IN", "")
 
+# Webhooks of ours go to public addresses by https alone in the live environment, unless this is set.
+WEBHOOKS_TO_PRIVATE_ADDRESSES = env.bool("WEBHOOKS_TO_PRIVATE_ADDRESSES", False)
+
 DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])

@@ -12,7 +12,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
-from config.api import middleware  # noqa: E402  needs the settings
+from billing.services import background  # noqa: E402  needs the settings
+from config.api import middleware  # noqa: E402
+
+background.is_server = True
 
 
 class Application(WSGIHandler):

@@ -1,13 +1,12 @@
 """Bringing in CSV files: columns explained, every row looked at before, then in the background with its progress."""
 
 import secrets
-import threading
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -16,6 +15,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidg
 
 from billing.admin.actions.views import ReasonForm, reason_form
 from billing.models import CsvImport
+from billing.services import background
 from billing.services.imports import csv_imports, csv_rows
 from config import clock
 from config.errors import DomainError
@@ -133,11 +133,4 @@ class Progress(View):
 
 def start(job: CsvImport) -> None:
     """Go to work beside the request. Nothing is lost when the process ends: `run_due` goes on."""
-    threading.Thread(target=_work, args=(job,), name=f"import-{job.pk}", daemon=True).start()
-
-
-def _work(job: CsvImport) -> None:
-    try:
-        csv_imports.work(job)
-    finally:
-        connection.close()  # this thread's own
+    background.start(f"import-{job.pk}", partial(csv_imports.work, job))

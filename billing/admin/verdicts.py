@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.services.balances import metering, sources
+from billing.services.balances import deciding, sources
 from billing.services.balances.sources import BalanceRow
 from billing.templatetags.shown import quantity
 from config import zones
@@ -43,7 +43,7 @@ def of(subject: Subject, feature: Feature, *, wall: datetime, required: Decimal 
         )
     except DomainError as refusal:
         return Verdict(str(feature), False, refusal.message, [])
-    verdict = metering.decide(found, required, {})
+    verdict = deciding.decide(found, required, {})
     at = found.scope.at
     rows = [_source(row, at) for row in found.rows]
     due = [row for row in rows if row.due_at is not None]
@@ -64,7 +64,7 @@ def _source(row: BalanceRow, at: datetime) -> Source:
 def _why(
     subject: Subject,
     feature: Feature,
-    verdict: metering.Verdict,
+    verdict: deciding.Verdict,
     rows: list[BalanceRow],
     is_due: bool,
     required: Decimal,

@@ -6,9 +6,10 @@ from typing import Any
 
 from billing import controls
 from billing.deduction import NEVER
-from billing.services.balances.metering import Tracked, Verdict
+from billing.services.balances.deciding import Verdict
+from billing.services.balances.metering import Tracked
 from billing.services.balances.posting import PaidBy
-from billing.services.balances.sources import BalanceRow, SourceFeature, Sources
+from billing.services.balances.sources import BalanceRow, SourceFeature, Sources, totals
 from billing.services.balances.terms import Terms
 from config.api import milliseconds
 
@@ -25,14 +26,7 @@ def balance(found: Sources, feature: SourceFeature) -> dict[str, Any] | None:
     rows = found.of(feature)
     if not rows or feature.is_boolean:
         return None
-    # One pass: every check and track comes through here.
-    granted = remaining = used = ZERO
-    unlimited = False
-    for row in rows:
-        granted += row.granted - row.expired
-        remaining += row.remaining
-        used += row.used
-        unlimited = unlimited or row.unlimited
+    granted, used, remaining, unlimited = totals(rows)
     main = [row for row in rows if not row.is_rollover]
     most = [row.max_overage for row in main if row.max_overage is not None]
     resets = [row.next_reset_at for row in main if row.next_reset_at is not None]

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from billing import changes
-from billing.services.balances.metering import Verdict
+from billing.services.balances.deciding import Verdict
 from config.api import milliseconds
 from entities.subject import Subject
 from plans import wording

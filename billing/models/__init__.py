@@ -9,6 +9,13 @@ from billing.models.sandbox import SandboxCard, SandboxInvoice, SandboxSession, 
 from billing.models.subscriptions import Subscription, SubscriptionItem, VacatedSeat
 from billing.models.tallies import BalanceTally
 from billing.models.traffic import CheckTally, Refusal
+from billing.models.webhooks import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookMessage,
+    WebhookType,
+)
 
 __all__ = [
     "Approval",
@@ -41,4 +48,9 @@ __all__ = [
     "UsageCounter",
     "UsageEvent",
     "VacatedSeat",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookMessage",
+    "WebhookType",
 ]

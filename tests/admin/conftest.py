@@ -14,6 +14,7 @@ def _groups(db: None) -> None:
     """The groups that migrations made are there, also after a test with transactions of its own emptied all tables."""
     if not Group.objects.exists():
         import_module("config.access.migrations.0002_staff_groups").make_groups(apps, None)
+        import_module("config.access.migrations.0003_webhook_staff").give(apps, None)
 
 
 @pytest.fixture

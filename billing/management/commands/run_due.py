@@ -11,6 +11,7 @@ from django.db.models import Q
 from billing.services.balances import holds, resets
 from billing.services.due import rounds
 from billing.services.imports import csv_imports
+from billing.services.webhooks import sending
 from config import clock
 from config.access import idempotency
 from config.actor import Actor
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         self._sweep("balances reset", lambda: resets.sweep(at=at, actor=RUN_DUE, limit=5000))
         self._sweep("locks expired", lambda: holds.expire_due(at=at, wall=at, actor=RUN_DUE, only=ON_WALL))
         self.stdout.write(f"{csv_imports.resume()} imports gone on with.")
+        self.stdout.write(f"{sending.deliver_due().delivered} webhooks delivered.")
         self.stdout.write(f"{idempotency.prune(at=now)} remembered answers forgotten.")
         if run.failed:
             raise CommandError(f"{len(run.failed)} customers could not be brought up to date. Run it again.")

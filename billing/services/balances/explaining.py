@@ -15,8 +15,8 @@ from billing import deduction
 from billing.controls import UsageLimit
 from billing.deduction import OverageBehavior
 from billing.models import LedgerEntry
-from billing.services.balances import counters, metering, posting, sources
-from billing.services.balances.metering import Verdict
+from billing.services.balances import counters, deciding, metering, posting, sources
+from billing.services.balances.deciding import Verdict
 from billing.services.balances.sources import BalanceRow, SourceFeature, Sources
 from entities.models import Entity
 
@@ -77,7 +77,7 @@ def explain(*, customer_id: str, entity_id: str | None, feature: str, required: 
     with transaction.atomic():
         each = sources.lock(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall)
         found = sources.read(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall)
-        verdict = metering.decide(found, required, {})
+        verdict = deciding.decide(found, required, {})
         ordered = _in_order(each)
         shown = ordered[:MOST_SOURCES]
         behind = _entries([row.id for row in shown])

@@ -17,7 +17,7 @@ from billing import deduction
 from billing.deduction import OverageBehavior
 from billing.errors import LockAlreadyExists, LockAlreadyFinalized, LockNotFound
 from billing.models import Balance, Hold, HoldPart, UsageEvent
-from billing.services.balances import counters, ledger, posting, sources
+from billing.services.balances import counters, ledger, posting, sources, watching
 from billing.services.balances.posting import PaidBy, Posting
 from billing.services.balances.sources import Sources
 from config.actor import Actor
@@ -151,6 +151,7 @@ def _settle(
     kept = min(max(final, min(hold.value, ZERO)), carried_out)
     event = _record_difference(hold, final - hold.value, at=at, wall=wall, actor=actor, properties=properties)
     found = _locked(hold, wall)
+    watch = watching.begin(found, hold.properties) if found is not None else None
     homeless = _give_back(hold, max(hold.value, ZERO) - max(kept, ZERO), found, at=at, actor=actor)
     for value, counts in ((-homeless, False), (final - kept, True)):
         if value and found is not None:
@@ -159,6 +160,7 @@ def _settle(
             event_pk = event.pk if event else None
             post = Posting(value, at, properties=hold.properties, event_pk=event_pk, counts=counts)
             posting.post(found, result, post, wall=wall, actor=actor)
+    watching.end(watch, cause=f"hold:{hold.pk}")
     hold.status, hold.finalized_at, hold.final_value = status, at, final
     hold.save(update_fields=["status", "finalized_at", "final_value"])
 

@@ -10,9 +10,10 @@ from django.db import transaction
 
 from billing.deduction import OverageBehavior
 from billing.errors import InsufficientBalance
-from billing.services.balances import counters, holds, plain, posting, resets, sources, traffic
+from billing.services.balances import deciding, holds, plain, posting, resets, sources, traffic, watching
+from billing.services.balances.deciding import Verdict
 from billing.services.balances.posting import PaidBy, Posting
-from billing.services.balances.sources import BalanceRow, SourceFeature, Sources
+from billing.services.balances.sources import SourceFeature, Sources
 from config.actor import Actor
 from config.errors import InvalidInput, InvalidRequest
 from plans.models import Feature
@@ -33,17 +34,6 @@ class Usage:
     properties: Mapping[str, Any] = field(default_factory=dict)
     event_name: str = ""
     timestamp: datetime | None = None
-
-
-@dataclass(slots=True)
-class Verdict:
-    """The answer to a check: decided on the asked feature or on a credit system covering it (None: nothing is held),
-    whose `required` quantity this is; `found` are the balances it was decided on."""
-
-    allowed: bool
-    required: Decimal
-    found: Sources
-    decided_on: SourceFeature | None
 
 
 @dataclass(slots=True)
@@ -84,26 +74,7 @@ def check(
 ) -> Verdict:
     """Whether the subject may use `required` of a feature; deducts nothing. Raises for unknown ids."""
     found = find(customer_id=customer_id, entity_id=entity_id, feature=feature, wall=wall)
-    return _noted(decide(found, required, properties or {}), required, wall)
-
-
-def decide(found: Sources, required: Decimal, properties: Mapping[str, Any]) -> Verdict:
-    """The verdict on balances already read.
-
-    The feature's own balances decide if they suffice, else a credit system that covers it: the first held that allows,
-    else the first held (spec balances 6.5, 6.9).
-    """
-    own = found.feature
-    if not found.rows or own.is_boolean:
-        held = _counting(found, own)
-        return Verdict(own.is_boolean and bool(held), required, found, own if held else None)
-    left = counters.headroom(found.scope, found.features, properties)
-    candidates = [feature for feature in found.features if found.of(feature)]
-    over_limit = left.get(own.id) is not None and left[own.id] < required
-    for feature in candidates:
-        if not (over_limit and not feature.is_own) and _allows(found, feature, required * feature.cost, left):
-            return Verdict(True, required * feature.cost, found, feature)
-    return Verdict(False, required * candidates[0].cost, found, candidates[0])
+    return _noted(deciding.decide(found, required, properties or {}), required, wall)
 
 
 def track(usage: Usage, *, wall: datetime, actor: Actor, seats_are_paid: bool = False) -> Tracked:
@@ -136,6 +107,7 @@ def _deduct(found: Sources, usage: Usage, *, wall: datetime, actor: Actor, seats
     if usage.behavior is OverageBehavior.REJECT and not result.complete:
         _note_refusal(found, usage.value, found.feature, wall)
         raise InsufficientBalance(usage.feature, usage.value)
+    watch = watching.begin(found, usage.properties)
     event_id, paid = posting.post(
         found,
         result,
@@ -145,19 +117,22 @@ def _deduct(found: Sources, usage: Usage, *, wall: datetime, actor: Actor, seats
         wall=wall,
         actor=actor,
     )
-    return Tracked(usage.value, _as_read(found, usage, wall), paid, event_id)
+    after = _as_read(found, usage, wall)
+    watching.end(watch, after, cause=f"event:{event_id}")
+    return Tracked(usage.value, after, paid, event_id)
 
 
 def _first_suffice(found: Sources, value: Decimal) -> bool:
     """Whether the rules would come to the same with all balances locked as with the first that pay: these have enough
-    left, and no control, credit system, hold or reset has a say."""
+    left, and no control, credit system, hold or reset has a say, nor is anybody to be told that nothing is left."""
     scope = found.scope
     if scope.customer_controls or scope.plan_controls or len(found.features) > 1 or found.due():
         return False
     if any(row.held for row in found.rows):
         return False
     left = sum((max(row.left, ZERO) for row in found.rows), ZERO)
-    return bool(found.rows) and (left >= value or any(row.unlimited for row in found.rows))
+    kept = 1 if found.hears.limits else 0
+    return bool(found.rows) and (left >= value + kept or any(row.unlimited for row in found.rows))
 
 
 def _track_plainly(usage: Usage, *, wall: datetime, actor: Actor) -> Tracked | None:
@@ -214,9 +189,10 @@ def check_and_deduct(
             )
         result = posting.spread(found, usage.value, behavior=OverageBehavior.REJECT, properties=usage.properties)
         if not result.complete or (lock is not None and not found.rows):
-            refused = decide(_as_read(found, usage, wall), usage.value, usage.properties)
+            refused = deciding.decide(_as_read(found, usage, wall), usage.value, usage.properties)
             verdict = Verdict(False, refused.required, refused.found, refused.decided_on)
             return _noted(verdict, usage.value, wall), None
+        watch = watching.begin(found, usage.properties)
         hold_pk = holds.open_hold(lock, found, usage.value, usage.properties) if lock is not None else None
         event_id, paid = posting.post(
             found,
@@ -228,6 +204,7 @@ def check_and_deduct(
         if hold_pk is not None:
             holds.keep_parts(hold_pk, paid)
         after = _as_read(found, usage, wall)
+        watching.end(watch, after, cause=f"event:{event_id}")
         held = [feature for feature in after.features if after.of(feature)]
         decided_on = next((part.feature for part in paid), held[0] if held else None)
         required = usage.value * (decided_on.cost if decided_on else 1)
@@ -244,7 +221,7 @@ def _noted(verdict: Verdict, asked: Decimal, wall: datetime) -> Verdict:
 
 
 def _note_refusal(found: Sources, asked: Decimal, decided_on: SourceFeature | None, wall: datetime) -> None:
-    rows = _counting(found, decided_on) if decided_on else []
+    rows = deciding.counting(found, decided_on) if decided_on else []
     traffic.refused(
         customer_pk=found.scope.customer_pk,
         entity_pk=found.scope.entity_pk,
@@ -301,37 +278,3 @@ def _as_read(found: Sources, usage: Usage, wall: datetime) -> Sources:
     if found.scope.entity_pk is not None:
         return found
     return sources.read(customer_id=usage.customer_id, entity_id=None, feature=usage.feature, wall=wall)
-
-
-def _allows(found: Sources, feature: SourceFeature, required: Decimal, left: Mapping[int, Decimal]) -> bool:
-    """Whether one feature's balances allow it."""
-    rows = _counting(found, feature)
-    if any(row.unlimited for row in rows):
-        return True
-    if not rows:
-        return False
-    if required < 0:
-        return True
-    limit = left.get(feature.id)
-    if limit is not None and limit < required:
-        return False
-    remaining = sum((row.remaining for row in rows), ZERO)
-    return remaining >= required or _covers_overage(found, feature, rows, required - remaining)
-
-
-def _counting(found: Sources, feature: SourceFeature) -> list[BalanceRow]:
-    """A customer-level check does not count what only entities own, though it shows it (decisions 12)."""
-    return [row for row in found.of(feature) if row.count and (found.scope.entity_pk is not None or row.level != "own")]
-
-
-def _covers_overage(found: Sources, feature: SourceFeature, rows: Sequence[BalanceRow], missing: Decimal) -> bool:
-    """Whether `missing` may be used beyond what is left: allowed by a control, or sold and within its bounds."""
-    bounds = [(row, posting.source(found, row, OverageBehavior.REJECT).overage) for row in rows if not row.is_rollover]
-    if all(bound is not None and bound <= 0 for _, bound in bounds):
-        return False
-    headroom = posting.overage_headroom(found, feature)
-    if headroom is not None and headroom < missing:
-        return False
-    if any(bound is None for _, bound in bounds):
-        return True
-    return sum((bound + min(row.left, ZERO) for row, bound in bounds if bound), ZERO) >= missing

@@ -1,9 +1,9 @@
 """The plain track, which is nearly every track, in one statement: lock, deduct, record, answer.
 
 Plain is: something is taken; one balance alone can pay and has enough left (or is unlimited); no control, credit
-system, hold, reset or expiry has a say. Then all rules come to the same: that balance gives it all. The statement does
-that or nothing, and whatever is not plain goes through billing.deduction. tests/domain/test_plain.py holds the two to
-each other.
+system, hold, reset or expiry has a say, and no application is to be told that nothing is left. Then all rules come to
+the same: that balance gives it all. The statement does that or nothing, and whatever is not plain goes through
+billing.deduction. tests/domain/test_plain.py holds the two to each other.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing.models import LedgerEntry
+from billing.models import LedgerEntry, WebhookType
 from billing.services.balances import ledger, sources
 from billing.services.balances.sources import Sources
 from billing.services.balances.statements import BALANCE, HAS_NO_CONTROLS, HAS_NO_CREDITS, NOW, compact, live
+from billing.services.webhooks.listening import is_told
 from config.actor import Actor
 from config.api import encode
 from config.database import prepared
@@ -35,7 +36,8 @@ WITH moved AS (
   ) s
   WHERE {explained} AND b.id = s.balance AND {live}
     AND (b.next_reset_at IS NULL OR b.next_reset_at > s.at) AND b.held = 0 AND NOT b.bills_at_once
-    AND (b.unlimited OR b.granted - b.usage - b.held - b.expired >= %(value)s::numeric)
+    AND (b.unlimited OR b.granted - b.usage - b.held - b.expired >= %(value)s::numeric + 1
+      OR (b.granted - b.usage - b.held - b.expired >= %(value)s::numeric AND NOT {hears_limits}))
   RETURNING s.customer, s.at, s.cycle_anchor, s.disable_pooled_balance, s.entity, s.feature, s.type, s.consumable,
     {balance}
 ), event AS (
@@ -73,6 +75,7 @@ _OF_ENTITY = compact(
         live=live("s.at"),
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
+        hears_limits=is_told(WebhookType.LIMIT_REACHED),
         balance=BALANCE,
     )
 )
@@ -94,6 +97,7 @@ _OF_CUSTOMER = compact(
         live=live("s.at"),
         has_no_controls=HAS_NO_CONTROLS,
         has_no_credits=HAS_NO_CREDITS,
+        hears_limits=is_told(WebhookType.LIMIT_REACHED),
         balance=BALANCE,
     )
 )

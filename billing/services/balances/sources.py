@@ -120,13 +120,25 @@ class BalanceRow:
         return self.usage + self.held
 
 
+@dataclass(frozen=True, slots=True)
+class Hears:
+    """Of which changes of balances some endpoint of an application is told."""
+
+    limits: bool = False
+    alerts: bool = False
+
+
+NOBODY = Hears()
+
+
 @dataclass(slots=True)
 class Sources:
-    """What was asked about, and the balances found for it."""
+    """What was asked about, and the balances found for it; locked ones come with who is told of their changes."""
 
     scope: Scope
     features: list[SourceFeature]
     rows: list[BalanceRow]
+    hears: Hears = NOBODY
 
     @property
     def feature(self) -> SourceFeature:
@@ -139,6 +151,18 @@ class Sources:
     def due(self) -> bool:
         """Whether a reset has come due that nobody has carried out yet."""
         return any(row.next_reset_at is not None and row.next_reset_at <= self.scope.at for row in self.rows)
+
+
+def totals(rows: Sequence[BalanceRow]) -> tuple[Decimal, Decimal, Decimal, bool]:
+    """Granted, used and left over all of these, and whether one is unlimited; in one pass, as each call asks."""
+    granted = used = remaining = ZERO
+    unlimited = False
+    for row in rows:
+        granted += row.granted - row.expired
+        used += row.used
+        remaining += row.remaining
+        unlimited = unlimited or row.unlimited
+    return granted, used, remaining, unlimited
 
 
 _READ_SIMPLE = {scope: statements.read_simple(for_entity=scope) for scope in (True, False)}
@@ -184,7 +208,9 @@ def lock(*, customer_id: str, entity_id: str | None, feature: str, wall: datetim
         found = prepared.rows(statement, parameters)
         # A plan that was changed meanwhile: what it gave is locked next, and no unit lost between the two.
         if not found or not found[0][-1]:
-            return _checked([row[:-1] for row in found], parameters)
+            locked = _checked([row[:-3] for row in found], parameters)
+            locked.hears = Hears(*found[0][-3:-1])
+            return locked
 
 
 def lock_all(*, customer_id: str, entity_id: str | None, features: list[str], wall: datetime) -> None:

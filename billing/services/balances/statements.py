@@ -3,6 +3,9 @@
 One statement per call, put together from the pieces below; `sources` runs them and reads the rows.
 """
 
+from billing.models import WebhookType
+from billing.services.webhooks.listening import is_told
+
 NOW = "COALESCE(c.clock_at, %(wall)s::timestamptz)"
 
 
@@ -183,8 +186,9 @@ def _every_balance(*, for_entity: bool, subject: str) -> str:
 def lock(*, for_entity: bool, first: int = 0) -> str:
     """As `read_one`, of several `features`, with single balances that stay locked until the transaction ends.
 
-    They are locked in id order, so two tracks never wait for each other in a circle. The last column says whether some
-    of them ended while they were waited for: what took their place is yet to be locked. A customer-level track never
+    They are locked in id order, so two tracks never wait for each other in a circle. The last columns say
+    whether somebody is told of limits reached, and of alerts, and whether some of the balances ended while they were
+    waited for: what took their place is yet to be locked. A customer-level track never
     touches what an entity owns, so it does not wait for it either; with `first` it locks no more than that many slices,
     those of the oldest entities that have something left (or may have, once what is due was done).
     """
@@ -214,6 +218,7 @@ WITH wanted AS MATERIALIZED (
   WHERE b.id = ANY((SELECT ids FROM wanted)::bigint[]) AND b.ended_at IS NULL ORDER BY b.id FOR NO KEY UPDATE
 )
 SELECT {scope}, {_FEATURE}, {BALANCE},
+  {is_told(WebhookType.LIMIT_REACHED)}, {is_told(WebhookType.USAGE_ALERT)},
   (SELECT cardinality(ids) FROM wanted) <> (SELECT count(*) FROM locked) AS some_ended {subject} {pays}
 LEFT JOIN locked b ON b.feature_id = f.id {_IS_SUBJECT}""")
 
