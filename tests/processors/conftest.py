@@ -9,7 +9,7 @@ from tests.client import Api
 from tests.processors.fake_stripe import FakeStripe
 from tests.processors.fake_stripe.stand_in import StandIn
 from tests.processors.fake_stripe.webhooks import SECRET
-from tests.selling import Shop, monthly, seats
+from tests.selling import Shop, monthly, prepaid, seats
 
 
 @pytest.fixture
@@ -28,7 +28,8 @@ def fake(stripe: StandIn) -> FakeStripe:
 
 @pytest.fixture
 def shop(api: Api, stripe: StandIn) -> Shop:
-    """Free, Pro at 20, Premium at 50 and Team with seats at 10; words are billed by use, metered has no base price."""
+    """Free, Pro at 20, Premium at 50, Team with seats at 10, Packs bought in advance; words are billed by use, metered
+    has no base price."""
     shop = Shop(api)
     shop.plan("free", None, monthly("messages", 100))
     shop.plan("pro", 20, monthly("messages", 500), monthly("words", 100, amount=1, billing_units=10))
@@ -36,6 +37,7 @@ def shop(api: Api, stripe: StandIn) -> Shop:
     shop.plan("yearly", 200, monthly("words", 100, amount=1, billing_units=10), every="year")
     shop.plan("metered", None, monthly("words", 0, amount=1, billing_units=10), group="metered")
     shop.plan("team", 20, seats(1, 10, "prorate_immediately", "prorate_immediately"), group="team")
+    shop.plan("packs", 20, prepaid("messages", 0, 5, 100), monthly("words", 100), group="packs")
     return shop
 
 

@@ -1,6 +1,6 @@
 """Every operation with faults at every call: asked again, it ends as if nothing had gone wrong.
 
-Each call of an operation is hit by one fault, the faults in turn; with THOROUGH=1 in the environment by all of them.
+Each call of an operation is hit by one fault, the faults in turn; by all of them when tests try hard (tests/effort.py).
 """
 
 import os
@@ -19,6 +19,7 @@ from billing.services.collection import reconciliation
 from config import clock
 from entities.models import Customer
 from tests.client import Api
+from tests.effort import tries
 from tests.processors.fake_stripe import FakeStripe, Fault
 from tests.selling import Shop, ms
 
@@ -87,7 +88,17 @@ def _holds(plan: str, **body: Any) -> Callable[[Buyer], None]:
     return before
 
 
+def _canceled(buyer: Buyer) -> None:
+    _holds("pro")(buyer)
+    assert buyer.does("billing.update", **_CANCEL, cancel_action="cancel_end_of_cycle") == 200
+
+
+def _packs(number: int) -> dict[str, Any]:
+    return {"feature_quantities": [{"feature_id": "messages", "quantity": number}]}
+
+
 _CANCEL = {"plan_id": "pro"}
+_REFUND = {"cancel_action": "cancel_immediately", "refund_last_payment": "full"}
 CASES = [
     Case("attach the first plan", _nothing, "billing.attach", {"plan_id": "pro"}),
     Case("attach to an entity in mid-cycle", _holds("pro"), "billing.attach", {"plan_id": "pro", "entity_id": "a"}),
@@ -96,11 +107,18 @@ CASES = [
     Case("another interval", _holds("pro"), "billing.attach", {"plan_id": "yearly"}),
     Case("cancel at the end", _holds("pro"), "billing.update", _CANCEL | {"cancel_action": "cancel_end_of_cycle"}),
     Case("cancel now for credit", _holds("pro"), "billing.update", _CANCEL | {"cancel_action": "cancel_immediately"}),
+    Case("cancel now for a refund", _holds("pro"), "billing.update", _CANCEL | _REFUND),
+    Case("buy more in advance", _holds("packs", **_packs(100)), "billing.update", {"plan_id": "packs"} | _packs(300)),
     Case("add a seat", _holds("team"), "entities.create", {"entity_id": "c", "feature_id": "seats"}),
     Case("give a seat back", _holds("team"), "entities.delete", {"entity_id": "b"}),
     Case("renew with overage", _holds("pro"), "sandbox.set_clock", {"now": ms("2027-05-02")}),
     Case("renew after a downgrade", _holds("premium"), "sandbox.set_clock", {"now": ms("2027-05-02")}),
 ]  # fmt: skip
+# Few calls, or much like another's.
+CASES += [
+    Case("take a cancellation back", _canceled, "billing.update", _CANCEL | {"cancel_action": "uncancel"}),
+    Case("buy less in advance", _holds("packs", **_packs(300)), "billing.update", {"plan_id": "packs"} | _packs(100)),
+][: tries(0, 2)]
 # (fault, how often in a row): the SDK itself tries three times.
 FAULTS = [
     (Fault.LOST_REPLY, 1),
@@ -113,7 +131,7 @@ FAULTS = [
 ]
 
 
-TURNS = range(len(FAULTS)) if os.environ.get("THOROUGH") else [0]
+TURNS = range(tries(1, len(FAULTS)))
 
 
 @pytest.mark.parametrize("turn", TURNS)
