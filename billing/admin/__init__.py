@@ -1,3 +1,3 @@
-from billing.admin import actions, balances, invoices, logs, subscriptions
+from billing.admin import actions, balances, invoices, jobs, logs, subscriptions
 
-__all__ = ["actions", "balances", "invoices", "logs", "subscriptions"]
+__all__ = ["actions", "balances", "invoices", "jobs", "logs", "subscriptions"]

@@ -37,13 +37,27 @@ def write(request: HttpRequest, target: Target, *, title: str, reason: str, prev
         *(f"{bill.title}: {money(bill.total, bill.currency)}" for bill in preview.bills),
         *(f"{move.label}: {move.before} → {move.after}" for move in preview.movements),
     ]
-    at = target.at.isoformat()
-    told = {MARK: {"title": title, "reason": reason, "what": what, "at": at, "request_id": request_id}}
+    keep(request, row, f"{target.subject}", title=title, reason=reason, what=what, at=target.at, request_id=request_id)
+
+
+def keep(
+    request: HttpRequest,
+    row: Model,
+    name: str,
+    *,
+    title: str,
+    reason: str,
+    what: list[str],
+    at: datetime,
+    request_id: str,
+) -> None:
+    """Keep what was done to a row, in words."""
+    told = {MARK: {"title": title, "reason": reason, "what": what, "at": at.isoformat(), "request_id": request_id}}
     LogEntry.objects.create(
         user_id=request.user.pk or 0,
         content_type=ContentType.objects.get_for_model(row),
         object_id=str(row.pk),
-        object_repr=f"{target.subject}"[:200],
+        object_repr=name[:200],
         action_flag=CHANGE,
         change_message=json.dumps([told]),
     )

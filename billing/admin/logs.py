@@ -179,7 +179,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         """What waits is decided on its own page."""
         row = self.get_object(request, object_id)
         if row is not None and row.status == Approval.Status.WAITING and request.user.has_perm(approving.PERMISSION):
-            return redirect("admin:decide", row.pk)
+            return redirect(approving.address(row))
         response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
         return response
 

@@ -39,6 +39,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _group(
             "Behind the scenes",
             ("Import from CSV", "upload_file", "import", "billing.can_import"),
+            ("Bulk jobs", "checklist", "billing_bulkjob_changelist", "billing.view_bulkjob"),
             ("Approvals", "how_to_reg", "billing_approval_changelist", "billing.view_approval"),
             ("API keys", "key", "access_apikey_changelist", "access.view_apikey"),
             ("Operations", "sync_alt", "billing_operation_changelist", "billing.view_operation"),

@@ -1,7 +1,7 @@
 from billing.models.approvals import Approval
 from billing.models.balances import Balance, LedgerEntry, Overage, UsageCounter, UsageEvent
+from billing.models.bulk import BulkJob, BulkRow
 from billing.models.holds import Hold, HoldPart
-from billing.models.imports import CsvImport
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, PendingLine
 from billing.models.operations import Operation, ProcessorEvent
 from billing.models.rewards import Discount, Reward, RewardCode, RewardGrant, RewardRedemption
@@ -21,8 +21,9 @@ __all__ = [
     "Approval",
     "Balance",
     "BalanceTally",
+    "BulkJob",
+    "BulkRow",
     "CheckTally",
-    "CsvImport",
     "Discount",
     "Hold",
     "HoldPart",

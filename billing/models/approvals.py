@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from billing.models.bulk import BulkJob
 from entities.models import Customer
 
 
@@ -17,8 +18,11 @@ class Approval(models.Model):
         APPROVED = "approved", "Approved and done"
         DECLINED = "declined", "Declined, nothing changed"
 
-    action = models.CharField(max_length=40, help_text="The slug of the action.")
-    customer = models.ForeignKey(Customer, models.CASCADE, related_name="+")
+    action = models.CharField(max_length=40, help_text="The slug of the action, or the kind of the job.")
+    customer = models.ForeignKey(Customer, models.CASCADE, null=True, blank=True, related_name="+")
+    job = models.OneToOneField(
+        BulkJob, models.CASCADE, null=True, blank=True, related_name="approval", help_text="Set: it is about many."
+    )
     rows = models.JSONField(default=dict, help_text="What it is about beside the customer: keys by name.")
     answers = models.JSONField(default=dict, help_text="The form as it was filled in.")
     title = models.CharField(max_length=300)
@@ -34,6 +38,11 @@ class Approval(models.Model):
             models.CheckConstraint(
                 condition=~Q(status="approved") | ~Q(decided_by=F("asked_by")), name="approval_by_a_second_person",
                 violation_error_message="Nobody approves what they asked for themselves.",
+            ),
+            models.CheckConstraint(
+                condition=Q(customer=None, job__isnull=False) | Q(customer__isnull=False, job=None),
+                name="approval_of_one_thing",
+                violation_error_message="What is approved is about one customer, or one job.",
             ),
         ]  # fmt: skip
         indexes: ClassVar = [

@@ -14,8 +14,9 @@ from django.db.models import Count, Max, QuerySet
 
 from billing.models import (
     Balance,
+    BulkJob,
+    BulkRow,
     CheckTally,
-    CsvImport,
     LedgerEntry,
     ProcessorEvent,
     Refusal,
@@ -36,7 +37,7 @@ class Pruned:
     entries: int = 0
     counters: int = 0
     bodies: int = 0
-    files: int = 0
+    rows: int = 0
     checks: int = 0
 
 
@@ -48,7 +49,7 @@ def count(*, events_before: datetime, entries_before: datetime, bodies_before: d
         entries=sum(n - 1 for n in many.values_list("n", flat=True).iterator()),
         counters=UsageCounter.objects.filter(window_start__lt=at - LONGEST_WINDOW).count(),
         bodies=_old_bodies(bodies_before).count(),
-        files=_old_files(bodies_before).count(),
+        rows=_old_rows(bodies_before).count(),
         checks=sum(rows.count() for rows in _old_traffic(events_before)),
     )
 
@@ -133,13 +134,21 @@ def empty_bodies(*, before: datetime) -> int:
     return _old_bodies(before).update(body="")
 
 
-def empty_files(*, before: datetime) -> int:
-    """Forget what was in files that are imported; how many rows came in, and which did not, stays."""
-    return _old_files(before).update(content="")
+def remove_rows(*, before: datetime, batch: int = BATCH) -> Iterator[int]:
+    """Forget the rows of old jobs; how many were done, and why, stays. Yields how many went with each batch.
+
+    Jobs that nobody let run by then are over: what they were looked at for is long gone.
+    """
+    unwanted = BulkJob.objects.filter(started_at__lt=before, status__in=[BulkJob.Status.READY, BulkJob.Status.WAITING])
+    unwanted.update(status=BulkJob.Status.STOPPED, finished_at=before)
+    while keys := list(_old_rows(before).values_list("pk", flat=True)[:batch]):
+        gone, _ = BulkRow.objects.filter(pk__in=keys).delete()
+        yield gone
 
 
-def _old_files(before: datetime) -> QuerySet[CsvImport]:
-    return CsvImport.objects.filter(finished_at__lt=before).exclude(content="")
+def _old_rows(before: datetime) -> QuerySet[BulkRow]:
+    over = [BulkJob.Status.STOPPED, BulkJob.Status.DONE]
+    return BulkRow.objects.filter(job__started_at__lt=before, job__status__in=over)
 
 
 def _old_bodies(before: datetime) -> QuerySet[ProcessorEvent]:

@@ -8,7 +8,7 @@ from django.db import transaction
 from billing import changes
 from billing.errors import StateMoved
 from billing.models import Invoice, Operation, Subscription
-from billing.outcomes import End, Outcome
+from billing.outcomes import End, Outcome, Start
 from billing.processors import Collection
 from billing.services import invoices
 from billing.services.due import clock, recovery
@@ -60,14 +60,14 @@ def preview_attach(*, subject: Subject, request: Attach, at: datetime) -> Outcom
     return _plan_attach(subject, request, at, locks=False)[1]
 
 
-def update(*, subject: Subject, request: Update, at: datetime, actor: Actor) -> Answer:
-    """Change a plan that is held; raises SubscriptionNotFound and InvalidRequest."""
+def update(*, subject: Subject, request: Update, at: datetime, actor: Actor, reason: str = "") -> Answer:
+    """Change a plan that is held, with the reason that staff gave; raises SubscriptionNotFound and InvalidRequest."""
     with queue.customer(subject.customer):
         done = clock.catch_up(customer=subject.customer, at=at, actor=actor)
         if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
             return Answer(again)
         found, outcome = _plan_update(subject, request, at, locks=True)
-        job = update_job(found.subject, request, actor)
+        job = replace(update_job(found.subject, request, actor), reason=reason)
         last = updating.last_payment(found.row) if outcome.refund else None
         if outcome.refund and last is not None:
             job = replace(job, refund=(last, outcome.refund))
@@ -192,9 +192,17 @@ def _plan_update(subject: Subject, request: Update, at: datetime, *, locks: bool
         found = updating.setup(scope, request, at=at, currency=invoices.currency_of(scope.customer))
     outcome = updating.compute(found)
     invoices.check_amounts(outcome.lines)
-    outcome.fingerprint = holdings.fingerprint([found.target], [(row.pk, row.status) for row in found.in_scope])
+    outcome.fingerprint = holdings.fingerprint(
+        [found.target], [(row.pk, row.status) for row in found.in_scope], [_terms(start) for start in outcome.starts]
+    )
     _check_fingerprint(request.fingerprint, outcome)
     return found, outcome
+
+
+def _terms(start: Start) -> tuple[object, ...]:
+    """What starts, as its plan reads now: a version that nobody holds may still be edited."""
+    row = start.holding.subscription
+    return row.plan_id, row.price_amount, row.price_interval, [str(item.terms()) for item in start.holding.items]
 
 
 def _check_fingerprint(expected: str, outcome: Outcome) -> None:

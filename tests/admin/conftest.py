@@ -6,6 +6,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from billing.services import bulk
 from tests.admin.stories import Staff
 
 
@@ -15,6 +16,12 @@ def _groups(db: None) -> None:
     if not Group.objects.exists():
         import_module("config.access.migrations.0002_staff_groups").make_groups(apps, None)
         import_module("config.access.migrations.0003_webhook_staff").give(apps, None)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: Any) -> None:
+    """Jobs in the request instead of beside it: a thread would not see the test's transaction."""
+    monkeypatch.setattr(bulk, "start", bulk.work)
 
 
 @pytest.fixture

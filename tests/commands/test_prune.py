@@ -6,12 +6,11 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 
-from billing.models import Balance, CsvImport, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.models import Balance, BulkJob, BulkRow, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
 from billing.services import audit
 from config import clock
 from config.access.models import IdempotentResponse
@@ -135,21 +134,16 @@ def test_answers_counters_what_processors_sent_and_files_go_too(old: Account) ->
     ProcessorEvent.objects.create(
         event_id="evt_2", type="x", body="{}", status="received", received_at=TODAY - timedelta(days=91)
     )
-    anna, long_ago = User.objects.create_user("anna"), TODAY - timedelta(days=91)
-    for finished_at in (long_ago, None):
-        CsvImport.objects.create(
-            kind="customers",
-            content="customer_id\nbob",
-            total=1,
-            started_by=anna,
-            started_at=long_ago,
-            finished_at=finished_at,
-        )
+    long_ago = TODAY - timedelta(days=91)
+    for status in ("done", "ready", "running"):
+        job = BulkJob.objects.create(kind="customers", status=status, request_id=status, started_at=long_ago)
+        BulkRow.objects.create(job=job, number=2, cells={"customer_id": "bob"})
     with clock.frozen(TODAY):
         counters = UsageCounter.objects.count()
         told = prune()
-    assert "of 1 processor events and 1 imported files" in told
-    assert list(CsvImport.objects.order_by("pk").values_list("content", flat=True)) == ["", "customer_id\nbob"]
+    assert "of 1 processor events and 2 rows of jobs" in told
+    assert list(BulkJob.objects.order_by("pk").values_list("status", flat=True)) == ["done", "stopped", "running"]
+    assert BulkRow.objects.get().job.status == "running"
     assert "Removed 1 answers to idempotency keys." in told
     assert IdempotentResponse.objects.count() == 0
     assert UsageCounter.objects.count() < counters

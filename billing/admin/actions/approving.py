@@ -22,9 +22,7 @@ from config.actor import Actor
 from config.errors import InvalidRequest
 
 PERMISSION = "billing.can_approve"
-OWN = "You asked for this yourself. Somebody else has to look at it."
 STALE = "What was asked for makes no sense any more: what it names is gone. Decline it."
-DECIDED = "This was decided by somebody else meanwhile. Nothing more was done."
 
 
 class Propose(Act):
@@ -61,13 +59,13 @@ class Decide(Act):
         """Which one."""
         super().setup(request, *args, **kwargs)
         rows = Approval.objects.select_related("customer", "asked_by")
-        self.approval = get_object_or_404(rows, pk=kwargs["pk"])
+        self.approval = get_object_or_404(rows.exclude(customer=None), pk=kwargs["pk"])
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """What would happen."""
         action = self._asked(request)
         if self.approval.status != Approval.Status.WAITING:
-            messages.info(request, DECIDED)
+            messages.info(request, approvals.DECIDED)
             return redirect(action.target.page)
         form = action.form(self.approval.answers)
         if not form.is_valid():
@@ -78,10 +76,11 @@ class Decide(Act):
         """Approve or decline."""
         action = self._asked(request)
         if "decline" in request.POST:
-            if not self._decide(request, Approval.Status.DECLINED):
-                messages.warning(request, DECIDED)
-            else:
+            try:
+                self._decide(request, Approval.Status.DECLINED)
                 messages.success(request, f"“{self.approval}” was declined. Nothing has changed.")
+            except InvalidRequest as refusal:
+                messages.warning(request, refusal.message)
             return redirect("admin:billing_approval_changelist")
         form = action.form(self.approval.answers)
         if not form.is_valid():
@@ -90,16 +89,13 @@ class Decide(Act):
 
     def anew(self, request: HttpRequest, action: Action) -> Action:
         """The same rows, read again."""
-        return type(action)(self.target(type(action), self.approval.customer_id, self.approval.rows))
+        return type(action)(self.target(type(action), self.approval.customer_id or 0, self.approval.rows))
 
     def carry_out(
         self, request: HttpRequest, action: Action, form: forms.Form, preview: Preview, *, actor: Actor, why: str
     ) -> str:
         """Claimed first: who dies in between leaves something approved and not done, never something done twice."""
-        if self.approval.asked_by_id == request.user.pk:
-            raise InvalidRequest(OWN)
-        if not self._decide(request, Approval.Status.APPROVED):
-            raise InvalidRequest(DECIDED)
+        self._decide(request, Approval.Status.APPROVED)
         asker = self.approval.asked_by.get_username()
         try:
             return super().carry_out(request, action, form, preview, actor=actor, why=f"{why} (asked by {asker})"[:400])
@@ -117,21 +113,23 @@ class Decide(Act):
     def beside(self, request: HttpRequest) -> dict[str, Any]:
         """Who asked, and why."""
         is_own = self.approval.asked_by_id == request.user.pk
-        return {"approval": self.approval, "is_own": is_own, "own": OWN, "asked": self.asked}
+        return {"approval": self.approval, "is_own": is_own, "own": approvals.OWN, "asked": self.asked}
 
     def _asked(self, request: HttpRequest) -> Action:
         kind = self.kind(request, self.approval.action)
         if not request.user.has_perm(PERMISSION):
             raise PermissionDenied
-        return kind(self.target(kind, self.approval.customer_id, self.approval.rows))
+        return kind(self.target(kind, self.approval.customer_id or 0, self.approval.rows))
 
-    def _decide(self, request: HttpRequest, status: Approval.Status) -> bool:
-        waiting = Approval.objects.filter(pk=self.approval.pk, status=Approval.Status.WAITING)
-        return bool(waiting.update(status=status, decided_by=request.user.pk, decided_at=clock.now()))
+    def _decide(self, request: HttpRequest, status: Approval.Status) -> None:
+        user: Any = request.user
+        approvals.decide(self.approval, status, by=user, at=clock.now())
 
 
 def address(approval: Approval) -> str:
     """Where it is decided."""
+    if approval.job_id is not None:
+        return reverse("admin:job", args=[approval.job_id])
     return reverse("admin:decide", args=[approval.pk])
 
 

@@ -1,36 +1,39 @@
 """Many seats at once, added or removed from lines as a spreadsheet writes them, each looked at before."""
 
 import csv
-import io
 from typing import Any
 
 from django import forms
+from django.db import transaction
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Counter, Movement, Preview, register
+from billing.admin.actions.base import Action, Movement, Preview, Target, register
 from billing.admin.actions.seats import countable, later
-from billing.services import seats
+from billing.models import BulkJob
+from billing.services import bulk, jobs, seats
+from billing.services.jobs import Kind, Status
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
-from config.errors import DomainError, InvalidRequest
+from config.errors import InvalidRequest
 from entities.models import Customer, Entity
 from plans.models import Feature
 
-MOST = 200
+MOST = 10_000
+MOST_SHOWN = 200
 
 
 class LinesForm(forms.Form):
     """Lines of `id, name`."""
 
     lines = forms.CharField(
-        max_length=60_000,
+        max_length=2_000_000,
         label="One a line: id, name",
         widget=UnfoldAdminTextareaWidget(
             attrs={"rows": 10, "placeholder": "user_alice, Alice", "data-file": ".csv,text/csv"}
         ),
-        help_text=f"At most {MOST} lines; a CSV file can be pasted or chosen. The name may be left out.",
+        help_text=f"At most {MOST:,} lines; a CSV file can be pasted or chosen. The name may be left out.",
     )
 
     def clean_lines(self) -> list[tuple[str, str]]:
@@ -49,7 +52,7 @@ class LinesForm(forms.Form):
                 raise forms.ValidationError(f"Line {number} repeats the id {entity_id}.")
             found[entity_id] = name
         if len(found) > MOST:
-            raise forms.ValidationError(f"These are {len(found)} lines. Do at most {MOST} at once.")
+            raise forms.ValidationError(f"These are {len(found)} lines. Do at most {MOST:,} at once.")
         return list(found.items())
 
 
@@ -92,50 +95,34 @@ class AddCrowd(Action):
         shown = Preview(
             sentences=[_counted(len(new), customer, len(there)), *later(customer.pk, feature, first)],
             movements=[Movement(f"{feature} of {customer}", quantity(count), quantity(count + len(new)))],
-            undo="Press Undo when it is done, or remove them again from a list.",
+            undo="Press “Take it back” on the job's page when it is done.",
+            amount=abs(first.total) * len(new),
         )
         if first.lines:
             shown.bills = [outcomes.bill("Charged for the first", first.lines, first.currency)]
             shown.warnings.append(
                 f"Each is billed as the plan says, the first with {money(first.total, first.currency)}. "
-                "If a payment fails, those before it stay."
+                "If a payment fails, that one is left out and listed."
             )
-        for entity_id, name in values["lines"]:
+        for entity_id, name in values["lines"][:MOST_SHOWN]:
             state = "is there already" if entity_id in there else "added"
             shown.movements.append(Movement(f"{entity_id} {name}".strip(), "–", state))
-        return shown
+        return _shortened(shown, values)
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
-        """Create them in the order of the lines; stops at the first that fails and says how far it came."""
-        there, done = self._there(values), 0
-        for entity_id, name in values["lines"]:
-            if entity_id in there:
-                continue
-            try:
-                seats.create_entity(
-                    customer=self.target.customer,
-                    entity_id=entity_id,
-                    feature=values["feature"],
-                    name=name,
-                    billing_controls={},
-                    at=self.target.at,
-                    actor=actor,
-                )
-            except DomainError as refusal:
-                raise InvalidRequest(f"{done} were added, then {entity_id} was refused: {refusal.message}") from refusal
-            done += 1
-        self.added = [(entity_id, name) for entity_id, name in values["lines"] if entity_id not in there]
-        return f"{done} were added."
-
-    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
-        """The same list, removed."""
-        text = io.StringIO()
-        csv.writer(text).writerows(self.added)
-        return Counter("remove-seats", {}, {"lines": text.getvalue()})
+        """Have them created in the order of the lines, in the background."""
+        there, customer, feature = self._there(values), self.target.customer, values["feature"]
+        new = [
+            {"customer_id": customer.external_id, "entity_id": entity_id, "feature_id": feature.slug, "name": name}
+            for entity_id, name in values["lines"]
+            if entity_id not in there
+        ]
+        self.job = _begin(Kind.ENTITIES, f"Add {quantity(len(new))} to {customer}", new, actor, reason, self.target)
+        return f"{quantity(len(new))} are being added."
 
     def page_after(self) -> str:
-        """The customer's page."""
-        return reverse("admin:entities_customer_change", args=[self.target.customer.pk])
+        """The page of the job."""
+        return reverse("admin:job", args=[self.job.pk])
 
     def _there(self, values: dict[str, Any]) -> set[str]:
         ids = [entity_id for entity_id, _ in values["lines"]]
@@ -162,33 +149,33 @@ class RemoveCrowd(Action):
         missing = len(values["lines"]) - len(there)
         shown = Preview(
             sentences=[f"{len(there)} removed from {self.target.customer}; their history stays."],
-            undo="Add them again with the same ids. They start fresh: what they had left does not come back.",
+            undo="Press “Take it back” on the job's page. They start fresh: what they had left does not come back.",
         )
         if missing:
             shown.warnings.append(f"{missing} of the lines name nobody who is there. Nothing happens to those.")
         first = seats.preview_delete(entity=next(iter(there.values())), at=self.target.at)
+        shown.amount = abs(first.total) * len(there)
         if first.lines:
             shown.bills = [outcomes.bill("Credited for the first", first.lines, first.currency)]
         shown.movements = [
             Movement(
                 f"{entity_id} {name}".strip(), "there" if entity_id in there else "–", self._after(entity_id, there)
             )
-            for entity_id, name in values["lines"]
+            for entity_id, name in values["lines"][:MOST_SHOWN]
         ]
-        return shown
+        return _shortened(shown, values)
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
-        """Delete them in the order of the lines; stops at the first that fails and says how far it came."""
-        done = 0
-        for entity_id, entity in self._there(values).items():
-            try:
-                seats.delete_entity(entity=entity, at=self.target.at, actor=actor)
-            except DomainError as refusal:
-                raise InvalidRequest(
-                    f"{done} were removed, then {entity_id} was refused: {refusal.message}"
-                ) from refusal
-            done += 1
-        return f"{done} were removed."
+        """Have them removed in the order of the lines, in the background."""
+        customer = self.target.customer
+        rows = [{"customer_id": customer.external_id, "entity_id": entity_id} for entity_id in self._there(values)]
+        title = f"Remove {quantity(len(rows))} from {customer}"
+        self.job = _begin(Kind.REMOVALS, title, rows, actor, reason, self.target)
+        return f"{quantity(len(rows))} are being removed."
+
+    def page_after(self) -> str:
+        """The page of the job."""
+        return reverse("admin:job", args=[self.job.pk])
 
     def _there(self, values: dict[str, Any]) -> dict[str, Entity]:
         ids = [entity_id for entity_id, _ in values["lines"]]
@@ -202,3 +189,21 @@ class RemoveCrowd(Action):
 def _counted(count: int, customer: Customer, there: int) -> str:
     rest = f"; {there} there already, left as they are" if there else ""
     return f"{count} added to {customer}{rest}."
+
+
+def _begin(kind: Kind, title: str, rows: list[dict[str, str]], actor: Actor, reason: str, target: Target) -> BulkJob:
+    """The job, at work: what it comes to was looked at on the action's page."""
+    numbered = enumerate(rows, start=1)
+    with transaction.atomic():
+        job = jobs.begin(kind=kind, title=title, status=Status.READY, rows=numbered, actor=actor, at=target.wall)
+        jobs.let_run(job, reason=reason)
+    bulk.start(job)
+    return job
+
+
+def _shortened(shown: Preview, values: dict[str, Any]) -> Preview:
+    """With a word on the lines that are not listed; they count for the fingerprint all the same."""
+    if len(values["lines"]) > MOST_SHOWN:
+        shown.warnings.append(f"The first {MOST_SHOWN} of {quantity(len(values['lines']))} lines are listed below.")
+        shown.state = (*shown.state, values["lines"])
+    return shown

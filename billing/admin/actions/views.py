@@ -75,6 +75,15 @@ def reason_form(request: HttpRequest, data: Any = None, *, is_dangerous: bool) -
     return GuardedReasonForm(data, user=user)
 
 
+def confirmed(request: HttpRequest, reason: ReasonForm) -> bool:
+    """Was the reason given, and the password where it was asked for? That is then good for a while."""
+    if not reason.is_valid():
+        return False
+    if isinstance(reason, GuardedReasonForm):
+        request.session[CONFIRMED] = clock.now().isoformat()
+    return True
+
+
 def is_fresh(request: HttpRequest, user: User) -> bool:
     """Has this member of staff shown lately that it is them?"""
     since = clock.now() - RECENT
@@ -110,10 +119,8 @@ class Act(View):
     def reasoned(self, request: HttpRequest, action: Action, form: forms.Form) -> HttpResponse:
         """Confirmed: with a reason, and the password where it is asked for, it is done."""
         reason = reason_form(request, request.POST, is_dangerous=action.is_dangerous)
-        if not reason.is_valid():
+        if not confirmed(request, reason):
             return self.previewed(request, action, form, values=form.cleaned_data, reason=reason)
-        if isinstance(reason, GuardedReasonForm):
-            request.session[CONFIRMED] = clock.now().isoformat()
         return self._confirmed(request, action, form, reason)
 
     def _confirmed(self, request: HttpRequest, action: Action, form: forms.Form, reason: ReasonForm) -> HttpResponse:

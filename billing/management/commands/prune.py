@@ -13,8 +13,8 @@ LEAST_DAYS = 31  # the present month's usage must stay explicable
 
 class Command(BaseCommand):
     """Let go of what is old: events, counts of checks, ledger entries (folded into one per balance), answers to
-    idempotency keys, texts of processor events and imported files, counters of limits. Balances and invoices never
-    change, verify stays clean.
+    idempotency keys, texts of processor events, rows of jobs, counters of limits. Balances and invoices never change,
+    verify stays clean.
 
     Once a day is enough. Safe to kill and to run again; it works in batches and blocks nobody for long.
     """
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--events", type=int, default=400, metavar="DAYS", help="keep events this long (400)")
         parser.add_argument("--entries", type=int, default=400, metavar="DAYS", help="keep ledger entries apart (400)")
         parser.add_argument(
-            "--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent and files held (90)"
+            "--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent and the rows of jobs (90)"
         )
         parser.add_argument("--batch", type=int, default=pruning.BATCH, help="rows, or balances, per transaction")
         parser.add_argument("--dry-run", action="store_true", help="say what would go and change nothing")
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             entries=sum(pruning.fold_entries(before=entries, batch=batch)),
             counters=pruning.prune_counters(at=now),
             bodies=pruning.empty_bodies(before=bodies),
-            files=pruning.empty_files(before=bodies),
+            rows=sum(pruning.remove_rows(before=bodies, batch=batch)),
             checks=pruning.prune_traffic(before=events),
         )
         self._tell("Removed", found)
@@ -58,5 +58,5 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters, "
             f"{found.checks} counts of checks and refusals, the texts of {found.bodies} processor events and "
-            f"{found.files} imported files."
+            f"{found.rows} rows of jobs."
         )

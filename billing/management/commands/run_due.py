@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 
+from billing.services import bulk
 from billing.services.balances import holds, resets
 from billing.services.due import rounds
-from billing.services.imports import csv_imports
 from billing.services.webhooks import sending
 from config import clock
 from config.access import idempotency
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         # What no plan has to be renewed for: grants that refill by themselves, locks that nobody settled.
         self._sweep("balances reset", lambda: resets.sweep(at=at, actor=RUN_DUE, limit=5000))
         self._sweep("locks expired", lambda: holds.expire_due(at=at, wall=at, actor=RUN_DUE, only=ON_WALL))
-        self.stdout.write(f"{csv_imports.resume()} imports gone on with.")
+        self.stdout.write(f"{bulk.resume()} jobs gone on with.")
         self.stdout.write(f"{sending.deliver_due().delivered} webhooks delivered.")
         self.stdout.write(f"{idempotency.prune(at=now)} remembered answers forgotten.")
         if run.failed:

@@ -1,34 +1,19 @@
-"""Files brought in row by row, in the background: exactly once each, whoever dies in between.
+"""Files on their way in: what would become of each row, and the job that brings them in."""
 
-A process leases the file, does a few rows, notes how far it came, and goes on. When it dies, `run_due` finds the lease
-run out and goes on from there. Usage and grants are written in one transaction with the note, so none counts twice;
-customers and entities are told by their ids, so doing a row again finds it there.
-"""
-
-import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
-from django.contrib.auth.models import User
-from django.db import transaction
-from django.db.models import QuerySet
-
-from billing.models import CsvImport
+from billing.models import BulkJob, BulkRow
+from billing.services import jobs, seats
 from billing.services.imports import csv_rows
-from config import clock
+from billing.services.jobs import Kind, Status, Work
 from config.actor import Actor
-from config.errors import DomainError
+from entities.models import Customer
+from plans.models import Feature
 
-logger = logging.getLogger(__name__)
-LEASE = timedelta(minutes=2)
-AT_ONCE = 25  # rows between two looks at the lease
-MOST_PROBLEMS = 100
-_PROGRESS = ("done", "skipped", "failed", "problems")
-_IN_ONE_TRANSACTION = (CsvImport.Kind.USAGE, CsvImport.Kind.GRANTS)
-
-
-class _TakenOver(Exception):
-    """We took longer than our lease, and another process goes on with the file."""
+NO_NEWS = ("is there already", "is not there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,102 +33,61 @@ def forecast(kind: str, rows: list[csv_rows.Row]) -> list[Forecast]:
     for row in rows:
         problem = csv_rows.problem_of(kind, row)
         verdict = problem or told.get(row.line, "")
-        is_there = verdict == "is there already"
+        is_known = verdict in NO_NEWS
         key = (row.get("customer_id"), row.get("entity_id"))
-        if not verdict and kind in (CsvImport.Kind.CUSTOMERS, CsvImport.Kind.ENTITIES) and key in seen:
-            verdict, is_there = "comes twice; the first counts", True
+        if not verdict and kind not in (Kind.USAGE, Kind.GRANTS) and key in seen:
+            verdict, is_known = "comes twice; the first counts", True
         seen.add(key)
-        found.append(Forecast(row, verdict or "comes in", bool(verdict) and not is_there))
+        found.append(Forecast(row, verdict, bool(verdict) and not is_known))
     return found
 
 
-def begin(*, kind: str, content: str, reason: str, by: User, request_id: str, at: datetime) -> CsvImport:
-    """Write the file down; nothing of it is in yet. Raises InvalidInput for a file that can't be read."""
-    rows = csv_rows.read(kind, content)
-    return CsvImport.objects.create(
-        kind=kind, content=content, total=len(rows), reason=reason, started_by=by, request_id=request_id, started_at=at
-    )
+def begin(*, kind: str, rows: list[csv_rows.Row], actor: Actor, at: datetime) -> BulkJob:
+    """Write the rows down; nothing of them is in yet."""
+    title, cells = f"{Kind(kind).label}, {len(rows)} rows", ((row.line, row.cells) for row in rows)
+    return jobs.begin(kind=Kind(kind), title=title, status=Status.READY, rows=cells, actor=actor, at=at)
 
 
-def work(job: CsvImport) -> None:
-    """Bring in what is left of the file, unless somebody else is at it."""
-    rows: list[csv_rows.Row] | None = None
-    while claimed := _claim(job):
-        rows = rows or csv_rows.read(claimed.kind, claimed.content)
-        try:
-            for row in rows[claimed.done : claimed.done + AT_ONCE]:
-                _bring_in(claimed, row)
-        except _TakenOver:
-            return
-        finished_at = clock.now() if claimed.done >= claimed.total else None
-        _ours(claimed).update(finished_at=finished_at, leased_until=None)
+def _bring_in(job: BulkJob, row: BulkRow, wall: datetime, actor: Actor) -> bool:
+    return csv_rows.bring_in(job.kind, _cells(row), wall=wall, actor=actor, reason=job.reason)
 
 
-def resume() -> int:
-    """Go on with the files whose process died; returns how many there were."""
-    left = list(CsvImport.objects.filter(finished_at=None).order_by("pk")[:10])
-    stale = [job for job in left if job.leased_until is None or job.leased_until <= clock.now()]
-    for job in stale:
-        work(job)
-    return len(stale)
+def _remove(job: BulkJob, row: BulkRow, wall: datetime, actor: Actor) -> bool:
+    """Remove an entity; its row keeps what is needed to add it again."""
+    entity = csv_rows.member(_cells(row))
+    if entity is not None:
+        row.cells |= {"feature_id": entity.feature.slug, "name": entity.name}
+    return _bring_in(job, row, wall, actor)
 
 
-def _claim(job: CsvImport) -> CsvImport | None:
-    """The file, leased to this process; None when it is through or somebody else has it."""
-    now = clock.now()
-    with transaction.atomic():
-        row = CsvImport.objects.select_for_update(of=("self",)).select_related("started_by").get(pk=job.pk)
-        if row.finished_at is not None or (row.leased_until is not None and row.leased_until > now):
-            return None
-        row.leased_until = now + LEASE
-        row.save(update_fields=["leased_until"])
-    return row
+def _look_at_entity(job: BulkJob, row: BulkRow, wall: datetime) -> None:
+    customer = Customer.objects.live().get(external_id=row.get("customer_id"))
+    feature = Feature.objects.get(slug=row.get("feature_id"))
+    outcome = seats.preview_create(customer=customer, feature=feature, at=customer.now(wall))
+    row.what, row.amount, row.currency = "comes in", outcome.total, outcome.currency
 
 
-def _bring_in(job: CsvImport, row: csv_rows.Row) -> None:
-    """One row and the note that it was gone through."""
-    before = {name: getattr(job, name) for name in (*_PROGRESS, "leased_until")}
-    try:
-        if job.kind in _IN_ONE_TRANSACTION:
-            with transaction.atomic():
-                _do(job, row)
-                _note(job)
-            return
-        _do(job, row)
-    except DomainError as problem:
-        _fail(job, row, problem.message)
-    except _TakenOver:
-        raise
-    except Exception:
-        # One row that nobody foresaw must not hold up those after it; what was noted of it is undone.
-        logger.exception("import %s, line %s", job.pk, row.line)
-        for name, value in before.items():
-            setattr(job, name, value)
-        _fail(job, row, "Something went wrong that we have to look at; it is in the log.")
-    _note(job)
+def _look_at_removal(job: BulkJob, row: BulkRow, wall: datetime) -> None:
+    entity = csv_rows.member(_cells(row))
+    if entity is None:
+        row.what, row.amount = "is not there", Decimal(0)
+        return
+    outcome = seats.preview_delete(entity=entity, at=entity.customer.now(wall))
+    row.what, row.amount, row.currency = "leaves", outcome.total, outcome.currency
 
 
-def _do(job: CsvImport, row: csv_rows.Row) -> None:
-    actor = Actor(f"staff:{job.started_by.get_username()}"[:100], job.request_id)
-    if not csv_rows.bring_in(job.kind, row, wall=clock.now(), actor=actor, reason=job.reason):
-        job.skipped += 1
+def _cells(row: BulkRow) -> csv_rows.Row:
+    return csv_rows.Row(row.number, row.cells)
 
 
-def _fail(job: CsvImport, row: csv_rows.Row, why: str) -> None:
-    job.failed += 1
-    if len(job.problems) < MOST_PROBLEMS:
-        job.problems = [*job.problems, {"line": row.line, "why": why}]
+def _cells_of_entity(row: BulkRow) -> dict[str, Any]:
+    return dict(row.cells)
 
 
-def _note(job: CsvImport) -> None:
-    """Write down how far it came, and hold the file for longer; raises _TakenOver where it is another's by now."""
-    job.done += 1
-    progress = {name: getattr(job, name) for name in _PROGRESS} | {"leased_until": clock.now() + LEASE}
-    if not _ours(job).update(**progress):
-        raise _TakenOver
-    job.leased_until = progress["leased_until"]
-
-
-def _ours(job: CsvImport) -> QuerySet[CsvImport]:
-    """The file, as long as nobody has leased it since we did."""
-    return CsvImport.objects.filter(pk=job.pk, leased_until=job.leased_until)
+WORKS = {
+    Kind.CUSTOMERS: Work(_bring_in),
+    Kind.ENTITIES: Work(_bring_in, look=_look_at_entity, undo=_cells_of_entity, undo_kind=Kind.REMOVALS),
+    Kind.USAGE: Work(_bring_in, is_one_transaction=True),
+    Kind.GRANTS: Work(_bring_in, is_one_transaction=True),
+    Kind.REMOVALS: Work(_remove, look=_look_at_removal, undo=_cells_of_entity, undo_kind=Kind.ENTITIES),
+}

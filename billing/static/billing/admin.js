@@ -69,3 +69,22 @@ document.addEventListener("DOMContentLoaded", () => {
     text.after(label);
   }
 });
+
+// What is under way is read again in place: nobody loses where they were. When it is over, the page comes anew.
+document.addEventListener("DOMContentLoaded", () => {
+  const live = document.querySelector("[data-live]");
+  if (!live) return;
+  const read = async () => {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(location.href);
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const next = page.querySelector("[data-live]");
+        if (answer.ok && next?.dataset.live !== live.dataset.live) return location.reload();
+        if (next && next.innerHTML !== live.innerHTML) live.innerHTML = next.innerHTML;
+      } catch { /* not reachable just now; the next look may be */ }
+    }
+    setTimeout(read, 1000);
+  };
+  setTimeout(read, 1000);
+});

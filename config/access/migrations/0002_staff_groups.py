@@ -23,7 +23,7 @@ SEEN = {
     "entities": ["customer", "entity"],
     "billing": [
         "subscription", "balance", "ledgerentry", "usageevent", "invoice", "hold", "operation", "processorevent",
-        "approval", "csvimport",
+        "approval", "bulkjob", "bulkrow",
     ],
 }
 SUPPORT = [
