@@ -14,6 +14,7 @@ from django.urls import reverse
 from billing.models import BulkJob, Invoice, Operation, Subscription
 from billing.services import bulk, jobs, subscriptions
 from billing.services.collection import payments
+from billing.services.due import clock as clocks
 from config import clock
 from entities.models import Customer
 from entities.subject import Subject
@@ -132,7 +133,7 @@ def test_who_dies_in_between_leaves_each_holder_moved_once(staff: Staff, monkeyp
 def test_who_changed_since_the_look_is_left_alone_and_listed(staff: Staff, holders: list[Customer]) -> None:
     job = look(staff)
     acme, beta, _ = holders
-    stories.clocks.set(customer=acme, at=NOVEMBER + timedelta(days=31), actor=stories.TESTS)  # renewed meanwhile
+    clocks.set(customer=acme, at=NOVEMBER + timedelta(days=31), actor=stories.TESTS)  # renewed meanwhile
     payments.set_card(beta, "declines")
     confirm(staff, job)
     assert held() == [1, 1, 2]
