@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from billing.api import balance_shapes
 from billing.deduction import OverageBehavior
 from billing.errors import SeatsAreBilled
-from billing.models import Balance, LedgerEntry, UsageEvent
+from billing.models import Balance, LedgerEntry, UsageEvent, WebhookMessage
 from billing.services.balances import ledger, metering, plain
 from billing.services.balances.metering import Usage
+from billing.services.webhooks import endpoints
+from billing.services.webhooks.endpoints import Terms
 from config.actor import Actor
 from config.errors import DomainError
 from entities.models import Customer, Entity
@@ -75,6 +77,7 @@ situations = st.fixed_dictionaries(
             [{}, {}, {"overage_allowed": [{"feature_id": "messages", "enabled": True}]}]
         ),
         "clock_at": st.sampled_from([None, LATER + timedelta(days=1)]),
+        "listens": st.booleans(),
     }
 )
 usages = st.builds(
@@ -134,6 +137,15 @@ def test_two_balances_are_not_plain() -> None:
     assert not tracked_plainly("alice", Decimal(5))
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(("listens", "leaves", "is_plain"), [(True, "0.9", False), (True, 1, True), (False, 0, True)])
+def test_what_leaves_less_than_one_is_not_plain_where_an_application_is_told_of_limits(
+    listens: bool, leaves: Any, is_plain: bool
+) -> None:
+    build({"balances": [pool(granted=Decimal(5) + Decimal(leaves))], "listens": listens})
+    assert tracked_plainly("alice", Decimal(5)) == is_plain
+
+
 def pool(**fields: Any) -> dict[str, Any]:
     return {"level": "pool", "holder": None, **fields}
 
@@ -157,6 +169,8 @@ def build(situation: dict[str, Any]) -> None:
     messages = Feature.objects.create(
         slug="messages", name="Messages", consumable=situation.get("consumable", True), created_at=EARLIER
     )
+    if situation.get("listens"):
+        endpoints.create("app", Terms("https://app.example/"), at=EARLIER)
     seats = Feature.objects.create(slug="seats", name="Seats", created_at=EARLIER)
     credit_system = Feature.objects.create(slug="credits", name="Credits", type="credit_system", created_at=EARLIER)
     if situation.get("covered_by_credits"):
@@ -211,5 +225,6 @@ def outcome(usage: Usage) -> Any:
             )
         ]  # fmt: skip
         linked = Counter(LedgerEntry.objects.order_by("pk").values_list("event_id", flat=True)[before:])
+        told = sorted(WebhookMessage.objects.values_list("body", flat=True))
         transaction.set_rollback(True)
-    return answer, rows, added, events, sorted(linked.values())
+    return answer, rows, added, events, sorted(linked.values()), told
