@@ -224,6 +224,8 @@ UNFOLD = {
         ("import/", "import", "billing.admin.importing.Import"),
         ("jobs/<int:pk>/", "job", "billing.admin.jobs.JobPage"),
         ("jobs/<int:pk>/rows.csv", "job-rows", "billing.admin.jobs.Rows"),
+        ("webhooks/<slug:slug>/", "webhook-add", "billing.admin.webhooks.views.Act"),
+        ("webhooks/<slug:slug>/<int:pk>/", "webhook-step", "billing.admin.webhooks.views.Act"),
         ("find/", "find", "billing.admin.search.Find"),
         ("usage/", "usage", "billing.admin.explorer.Explore"),
     ],

@@ -1,3 +1,3 @@
-from billing.admin import actions, balances, invoices, jobs, logs, subscriptions
+from billing.admin import actions, balances, invoices, jobs, logs, subscriptions, webhooks
 
-__all__ = ["actions", "balances", "invoices", "jobs", "logs", "subscriptions"]
+__all__ = ["actions", "balances", "invoices", "jobs", "logs", "subscriptions", "webhooks"]

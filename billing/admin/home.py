@@ -25,6 +25,8 @@ from billing.models import (
     ProcessorEvent,
     Subscription,
     UsageEvent,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from billing.services import audit
 from billing.templatetags.shown import money, quantity
@@ -137,6 +139,17 @@ def _needs(now: datetime) -> Iterable[Need]:
         noun = "event" if count == 1 else "events"
         url = f"{reverse('admin:billing_processorevent_changelist')}?status__exact=failed"
         yield Need(f"{_shown(count)} {noun} of the payment processor failed", url, True)
+
+    failing = WebhookEndpoint.objects.listening().filter(failing_since__lt=now - PATIENCE)
+    if count := _count(failing):
+        noun = "webhook endpoint has" if count == 1 else "webhook endpoints have"
+        url = reverse("admin:billing_webhookendpoint_changelist")
+        yield Need(f"{_shown(count)} {noun} been failing for more than an hour", url, True)
+    lost = WebhookDelivery.objects.filter(status="failed", endpoint__in=WebhookEndpoint.objects.listening())
+    if count := _count(lost):
+        noun = "webhook delivery was" if count == 1 else "webhook deliveries were"
+        url = f"{reverse('admin:billing_webhookdelivery_changelist')}?status__exact=failed"
+        yield Need(f"{_shown(count)} {noun} given up. Send again what is still wanted", url, False)
 
 
 def _blocked(now: datetime) -> list[Balance]:

@@ -12,7 +12,6 @@ from django.http import HttpRequest
 
 from billing.admin.actions.base import Preview, Target
 from billing.templatetags.shown import money
-from entities.models import Customer, Entity
 
 MARK = "subledger"
 
@@ -63,8 +62,8 @@ def keep(
     )
 
 
-def read(row: Customer | Entity, *, limit: int) -> list[Done]:
-    """What was done to a customer or entity, newest first."""
+def read(row: Model, *, limit: int) -> list[Done]:
+    """What was done to a row, newest first."""
     rows: QuerySet[LogEntry] = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk)
     ).select_related("user")

@@ -44,7 +44,7 @@ class Staff:
         assert response.status_code == status, f"{url}: {response.status_code}"
         return unescape(response.content.decode())
 
-    def post(self, url: str, *, status: int = 200, **fields: Any) -> str:
+    def post(self, url: str, /, *, status: int = 200, **fields: Any) -> str:
         """The answer's text."""
         response = self.client.post(url, fields)
         assert response.status_code == status, f"{url}: {response.status_code} {response.content[:3000]!r}"

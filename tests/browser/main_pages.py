@@ -3,7 +3,10 @@
 from django.urls import reverse
 
 from billing.admin.actions.base import link
-from billing.models import Invoice
+from billing.models import Invoice, WebhookDelivery
+from billing.services.webhooks import endpoints, sending
+from billing.services.webhooks.endpoints import Terms
+from config import clock
 from plans.models import Plan
 from tests.admin import stories
 
@@ -17,6 +20,10 @@ def addresses() -> dict[str, str]:
     stories.use(acme, "carol", "summaries", 46)
     alice = stories.entity(acme, "alice")
     invoice = Invoice.objects.filter(customer=acme).shown().latest("total")
+    endpoint = endpoints.create("app", Terms("http://127.0.0.1:9/webhooks", description="The app"), at=clock.now())
+    stories.use(acme, "bob", "summaries", 38)  # the last of his
+    sending.deliver_due()
+    delivery = WebhookDelivery.objects.get()
     return {
         "home": reverse("admin:index"),
         "customers": reverse("admin:entities_customer_changelist"),
@@ -29,5 +36,8 @@ def addresses() -> dict[str, str]:
         "plan": reverse("admin:plans_plan_change", args=[Plan.objects.get(slug="team").pk]),
         "usage": reverse("admin:usage"),
         "import": reverse("admin:import"),
+        "webhooks": reverse("admin:billing_webhookendpoint_change", args=[endpoint.pk]),
+        "webhook": reverse("admin:billing_webhookdelivery_change", args=[delivery.pk]),
+        "add-webhook": reverse("admin:webhook-add", args=["add"]),
         "cancel": link("cancel-plan", globex, subscription=stories.plan_of(globex, "workspace_b")),
     }

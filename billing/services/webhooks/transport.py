@@ -153,4 +153,6 @@ def _told(problem: Exception, began: float) -> str:
         return f"No answer within {TIMEOUT:.0f} seconds"
     if isinstance(problem, socket.gaierror):
         return f"The name could not be found: {problem.strerror or problem}"
+    if isinstance(problem, ConnectionError) and problem.strerror:
+        return problem.strerror
     return f"{type(problem).__name__}: {problem}"

@@ -1,0 +1,3 @@
+from billing.admin.webhooks import lists, views
+
+__all__ = ["lists", "views"]
