@@ -109,7 +109,10 @@ class ReadOnlyAdmin(Admin):
 
 
 class Exported(Admin):
-    """A list that can be taken along: what is selected, or all that is filtered, as CSV."""
+    """A list that can be taken along: what is selected, or all that is filtered, as CSV.
+
+    Not through django-import-export, which has the whole file in memory before the first line goes out.
+    """
 
     actions: ClassVar[Any] = ("export",)
     exported: ClassVar[tuple[str, ...]] = ()  # fields, `customer__external_id` among them

@@ -222,6 +222,7 @@ UNFOLD = {
         ("act/<slug:slug>/<int:customer>/", "act", "billing.admin.actions.approving.Propose"),
         ("approve/<int:pk>/", "decide", "billing.admin.actions.approving.Decide"),
         ("import/", "import", "billing.admin.importing.Import"),
+        ("catalogue/import/", "catalogue-import", "plans.admin.importing.ImportCatalogue"),
         ("jobs/<int:pk>/", "job", "billing.admin.jobs.JobPage"),
         ("jobs/<int:pk>/rows.csv", "job-rows", "billing.admin.jobs.Rows"),
         ("webhooks/<slug:slug>/", "webhook-add", "billing.admin.webhooks.views.Act"),

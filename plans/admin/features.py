@@ -77,7 +77,7 @@ class FeatureAdmin(CatalogAdmin):
     inlines = (CostInline,)
     ordering = ("name", "slug")
     actions = ("archive", "bring_back", "export")
-    exported = ("slug", "name", "type", "consumable", "created_at", "archived_at")
+    kind = "features"
 
     @display(description="Type", ordering="type")
     def shown_type(self, feature: Feature) -> str:

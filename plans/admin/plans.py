@@ -114,16 +114,7 @@ class PlanAdmin(CatalogAdmin):
     inlines = (ItemInline,)
     ordering = ("name", "slug", "-version")
     actions = ("archive", "bring_back", "export")
-    exported = (
-        "slug",
-        "version",
-        "name",
-        "group",
-        "price_amount",
-        "price_interval",
-        "price_interval_count",
-        "archived_at",
-    )
+    kind = "plans"
     change_form_before_template = "plans/plan_summary.html"
     fieldsets = (
         (None, {"fields": (("name", "slug"), "description", ("group", "is_add_on", "auto_enable"))}),

@@ -1,14 +1,21 @@
 """Forms that save through plans.catalog: rehearsed while they are validated, so that refusals appear in the form."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
+from django.contrib import admin
 from django.db import models, transaction
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.decorators import action
 
+from config import csv_stream
 from config.admin import Exported
 from config.errors import DomainError
+from plans.admin.sheets import SHEETS
 
 
 class _Rehearsed(Exception):
@@ -29,6 +36,21 @@ def rehearse(call: Callable[[], Any]) -> None:
 
 class CatalogAdmin(Exported):
     """A page whose whole content, rows below included, is handed to the catalogue as one value."""
+
+    kind: ClassVar[str]  # of the table that it is exported as
+    actions_list: ClassVar[Any] = ("bring_in",)
+
+    @action(description="Import from CSV", url_path="bring-in", permissions=("add",))
+    def bring_in(self, request: HttpRequest) -> HttpResponse:
+        """The page for it."""
+        return redirect(f"{reverse('admin:catalogue-import')}?kind={self.kind}")
+
+    @admin.action(description="Export as CSV", permissions=("view",))
+    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> StreamingHttpResponse:
+        """The newest versions, as a table that can be brought in again."""
+        sheet = SHEETS[self.kind]()
+        table = sheet.export(sheet.rows_of(queryset))
+        return csv_stream.download(f"{self.kind}.csv", [table.headers, *table])
 
     def save_through(self, request: HttpRequest, form: Any, formsets: Any, *, change: bool) -> models.Model:
         """Hand the content to the catalogue; returns the row that now has it."""
