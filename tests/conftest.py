@@ -6,6 +6,7 @@ import psutil
 import pytest
 from django.conf import settings
 from django.db import connections, transaction
+from psycopg._preparing import PrepareManager
 from pytest_django import DjangoDbBlocker
 
 from billing.services.balances import plain
@@ -19,6 +20,8 @@ TEST_DATABASE = "test_subledger_"
 # A slow hash is for real passwords.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.TRAFFIC_SECONDS = 0  # a test that is about it writes by itself
+# The driver forgets what it prepared at each rollback, because tables may go with it. Each test ends in one.
+PrepareManager._should_discard = lambda *_: False  # type: ignore[method-assign]
 
 
 def pytest_collection_finish() -> None:

@@ -1,10 +1,19 @@
 import select
+from typing import Any
 
 from django.db.backends.postgresql import base
+
+_MOST_PREPARED = 500  # all calls together have some hundred statements; savepoints, named anew, push others out
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """PostgreSQL over connections that are kept."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """A connection that keeps the plans of all that comes again."""
+        connection = super().get_new_connection(conn_params)
+        connection.prepared_max = _MOST_PREPARED
+        return connection
 
     def is_usable(self) -> bool:
         """Is the kept connection still good? Django asks before the first statement of each request.
