@@ -3,6 +3,7 @@
 An assigned licence is a plan of the entity that costs nothing: the pool was paid for. Its balances come and go with it.
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from billing.models import Balance, Subscription
 from billing.services import seats
 from billing.services.balances import provisioning
 from billing.services.due import clock
-from billing.services.execution import assignments, queue
+from billing.services.execution import announcing, assignments, queue
 from billing.services.plan_changes import drafts
 from billing.services.plan_changes import pools as pool_items
 from billing.services.plan_changes.requests import Customize
@@ -80,8 +81,9 @@ def assign(*, customer: Customer, plan_id: str, holders: Sequence[Holder], at: d
         with transaction.atomic():
             Customer.objects.locked().get(pk=customer.pk)
             pools = assignments.pools(customer, plan_id)
-            for entity in _entities(customer, wanted):
-                _assign(pools, entity, at=at, actor=actor)
+            with announcing.plans_of([customer], cause=f"licenses:{secrets.token_hex(8)}", at=at):
+                for entity in _entities(customer, wanted):
+                    _assign(pools, entity, at=at, actor=actor)
 
 
 def release(*, customer: Customer, plan_id: str | None, entity_ids: Sequence[str], at: datetime, actor: Actor) -> None:
@@ -104,7 +106,8 @@ def release(*, customer: Customer, plan_id: str | None, entity_ids: Sequence[str
                 plans = ", ".join(row.plan.slug for row in own)
                 raise InvalidInput(f"license_plan_id: entity {entity.external_id} holds licences of {plans}. Name one.")
             rows += own
-        assignments.end(rows, at=at, actor=actor, reason="The licence was released")
+        with announcing.plans_of([customer], cause=f"licenses:{secrets.token_hex(8)}", at=at):
+            assignments.end(rows, at=at, actor=actor, reason="The licence was released")
 
 
 def pools(customers: Iterable[Customer], *, entity: Entity | None = None) -> dict[int, list[Pool]]:

@@ -15,7 +15,7 @@ from billing.processors.registry import controls
 from billing.proration import Holding
 from billing.services import invoices, multiple, schedules, subscriptions
 from billing.services.due import clock, recovery
-from billing.services.execution import finishing, operations, queue, syncing
+from billing.services.execution import announcing, finishing, operations, queue, syncing
 from billing.services.execution.operations import Job, Unpaid
 from billing.services.plan_changes import holdings, requests, updating
 from billing.services.plan_changes.requests import Attachment, MultiAttach, Schedule, Update
@@ -134,7 +134,8 @@ def invoice_paid(invoice: Invoice, paid: ProcessorInvoice, *, at: datetime) -> N
     with transaction.atomic():
         invoices.mark(invoice, paid, at=at)
         recovered = _no_longer_due(invoice)
-        Subscription.objects.filter(pk__in=recovered).update(status=Status.ACTIVE)
+        with announcing.plans_of([invoice.customer], cause=f"invoice:{invoice.pk}:paid", at=at):
+            Subscription.objects.filter(pk__in=recovered).update(status=Status.ACTIVE)
         done = _recovery(invoice, at=at) if recovered else None
     if done is not None:
         finishing.finish_written(done)

@@ -20,7 +20,7 @@ from billing.proration import Holding
 from billing.services import invoices
 from billing.services.due import cycles
 from billing.services.due.cycles import Group, Known
-from billing.services.execution import applying, finishing, operations, syncing
+from billing.services.execution import announcing, applying, finishing, operations, syncing
 from billing.services.execution.operations import Job
 from billing.services.plan_changes import discounts, holdings
 from config.actor import Actor
@@ -158,7 +158,10 @@ def _record(works: Sequence[_Work], written: Sequence[Operation], collected: Seq
     customers = Customer.objects.locked().filter(pk__in={work.group.customer.pk for work in works}).order_by("pk")
     by_key = {customer.pk: customer for customer in customers}
     applying.go_on([cycle for work in works for cycle in work.outcome.cycles])
-    applying.fall_behind([work.outcome for work, paid in zip(works, collected, strict=True) if paid.problem])
+    behind = [(work, written[n]) for n, work in enumerate(works) if collected[n].problem]
+    for work, operation in behind:
+        with announcing.plans_of([work.group.customer], cause=f"operation:{operation.pk}", at=work.outcome.at):
+            applying.fall_behind([work.outcome])
     for work in works:
         applying.settle_customer(by_key[work.group.customer.pk], work.outcome)
     invoices.write_all(

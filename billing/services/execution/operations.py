@@ -21,7 +21,7 @@ from billing.models import Invoice, InvoiceLine, Operation
 from billing.outcomes import Outcome
 from billing.processors import Charge, Collection, Problem, ProcessorInvoice, Renewal, get_processor
 from billing.services import invoices
-from billing.services.execution import applying, finishing, syncing
+from billing.services.execution import announcing, applying, finishing, syncing
 from billing.services.plan_changes import discounts
 from config.actor import Actor
 from entities.models import Customer, Entity
@@ -123,10 +123,11 @@ def record(job: Job, outcome: Outcome, operation: Operation, collected: Processo
     """Write it all to our rows; inside the caller's transaction."""
     customer = Customer.objects.locked().get(pk=job.customer.pk)
     result = Result(outcome, operation, problem=collected.problem if collected else None)
-    applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
-    if result.problem is not None and job.unpaid is Unpaid.GOES_ON:
-        applying.fall_behind([outcome])
-    result.made = job.work(operation.pk) if job.work else None
+    with announcing.plans_of([customer], cause=f"operation:{operation.pk}", at=outcome.at):
+        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
+        if result.problem is not None and job.unpaid is Unpaid.GOES_ON:
+            applying.fall_behind([outcome])
+        result.made = job.work(operation.pk) if job.work else None
     lines: list[InvoiceLine] = []
     is_credited = _is_credited_later(job, outcome)
     if is_credited:
@@ -179,9 +180,10 @@ def complete(job: Job, outcome: Outcome, operation: Operation, *, paid: Processo
     """Carry out a change that waited, now that its invoice is paid: as it was computed then, with the lines of then."""
     with transaction.atomic():
         customer = Customer.objects.locked().get(pk=job.customer.pk)
-        applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
-        if job.work:
-            job.work(operation.pk)
+        with announcing.plans_of([customer], cause=f"operation:{operation.pk}", at=outcome.at):
+            applying.apply(outcome, customer=customer, operation=operation, actor=job.actor)
+            if job.work:
+                job.work(operation.pk)
         invoice = operation.invoices.get(processor_id=paid.id)
         invoices.mark(invoice, paid, at=at)
         rows = list(invoice.lines.all())

@@ -3,6 +3,7 @@
 The subscription stays the one that it was: its next renewal is filled in like any other.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from billing.services import customers
 from billing.services.balances import ledger
 from billing.services.customers import Details
 from billing.services.due import recovery
-from billing.services.execution import applying, queue
+from billing.services.execution import announcing, applying, queue
 from billing.services.plan_changes import drafts, situation
 from billing.services.plan_changes.requests import Customize, Quantity
 from config.actor import Actor
@@ -97,7 +98,8 @@ def take_over(
             customer = Customer.objects.locked().get(pk=customer.pk)
             _link(customer, processor_id, list(found.values()))
             moment = customer.now(at)
-            done = [_hold(customer, plan, found.get(plan.subscription_id), moment, actor) for plan in plans]
+            with announcing.plans_of([customer], cause=f"import:{secrets.token_hex(8)}", at=moment):
+                done = [_hold(customer, plan, found.get(plan.subscription_id), moment, actor) for plan in plans]
     customer.refresh_from_db()
     return customer, done
 

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from billing.models import WebhookType
 from billing.services.webhooks import sending
-from billing.services.webhooks.listening import LISTENS
+from billing.services.webhooks.listening import LISTENS, is_told
 from config import clock
 from config.api import encode
 
@@ -35,6 +35,13 @@ SELECT message.id, heard.id, 'pending', 0, %(now)s::timestamptz FROM message, he
 """
 _TO_ALL = _WRITE.format(whom=LISTENS.format(kind="%(type)s::text"))
 _TO_ONE = _WRITE.format(whom="w.id = %(endpoint)s")
+
+
+def is_heard(kind: WebhookType) -> bool:
+    """Whether some endpoint is told what is of this kind."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {is_told(kind)}")
+        return bool(cursor.fetchone()[0])
 
 
 def write(
