@@ -1,6 +1,6 @@
 """What every admin page shares: bases that never write behind a service's back, bounded paging, who may log in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -16,8 +16,9 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from config import csv_stream, zones
+from config import clock, csv_stream, journal, zones
 from config.actor import Actor
+from config.journal import Done, Movement
 
 admin.site.index_template = "billing/home.html"
 admin.site.index_title = "Home"
@@ -47,8 +48,40 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return int(rows.order_by()[: self.MOST].count())
 
 
-class Admin(ModelAdmin):
+class Told(ModelAdmin):
+    """Forms whose every save is told in the audit log and beneath the form, field by field, before and after."""
+
+    HISTORY = 20
+    change_form_outer_after_template = "admin/history.html"
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """What the audit log keeps of a save."""
+        return self.noted("added" if add else "changed", journal.changes(form, formsets or ()))
+
+    def noted(self, what: str, movements: list[Movement]) -> list[dict[str, Any]]:
+        """The entry for the audit log, for log_change and log_addition."""
+        title = f"{str(self.opts.verbose_name).capitalize()} {what}"
+        return journal.message(Done(clock.now(), title, movements=movements))
+
+    def told_rows(self, obj: Any) -> Iterable[Model]:
+        """The rows whose entries are the history of this one."""
+        return [obj]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """With what was changed, by whom, from what and to what."""
+        context = dict(extra_context or {})
+        obj = self.get_object(request, object_id) if object_id else None
+        if obj is not None:
+            context["history"] = journal.read(self.told_rows(obj), limit=self.HISTORY)
+        return super().changeform_view(request, object_id, form_url, context)
+
+
+class Admin(Told):
     """The base of all lists: bounded counts, times in the viewer's zone with UTC on hover."""
+
+    empty_value_display = "–"
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -141,7 +174,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(StockUserAdmin, Told):  # type: ignore[type-arg]
     """Staff; what they may do comes from their groups."""
 
     form = UserChangeForm
@@ -151,5 +184,5 @@ class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ModelAdmin):
+class GroupAdmin(StockGroupAdmin, Told):
     """Support, Billing, Read only, and what else a deployment needs."""

@@ -114,6 +114,11 @@ def decimals(currency: str) -> int:
     return 0 if currency in _NO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
 
 
+def smallest(currency: str) -> Decimal:
+    """The least that a currency, in lower case, can pay, in major units: 0.01 dollars, 1 yen."""
+    return Decimal(1).scaleb(-decimals(currency))
+
+
 def share(amount: Decimal, part: int, whole: int) -> Decimal:
     """`amount` × part ÷ whole, unrounded; times are counted in milliseconds."""
     with localcontext(prec=_PRECISION):

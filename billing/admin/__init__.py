@@ -1,3 +1,3 @@
-from billing.admin import actions, balances, invoices, jobs, logs, subscriptions, webhooks
+from billing.admin import actions, audit_log, balances, invoices, jobs, logs, subscriptions, webhooks
 
-__all__ = ["actions", "balances", "invoices", "jobs", "logs", "subscriptions", "webhooks"]
+__all__ = ["actions", "audit_log", "balances", "invoices", "jobs", "logs", "subscriptions", "webhooks"]

@@ -13,16 +13,16 @@ from django.template.response import TemplateResponse
 from django.views import View
 from unfold.decorators import display
 
-from billing.admin import journal
 from billing.admin.actions.approving import PERMISSION
 from billing.admin.actions.views import ReasonForm, confirmed, reason_form
 from billing.models import Approval, BulkJob, BulkRow
 from billing.services import approvals, bulk, jobs
 from billing.services.jobs import UNDER_WAY, Kind, State, Status
 from billing.templatetags.shown import money, quantity
-from config import clock, csv_stream
+from config import clock, csv_stream, journal
 from config.admin import ReadOnlyAdmin, actor
 from config.errors import DomainError
+from config.journal import Done
 
 MOST_SHOWN = 50
 # Which permission each kind of work takes.
@@ -222,7 +222,7 @@ def _has_done(job: BulkJob) -> bool:
 
 def _keep(request: HttpRequest, job: BulkJob, title: str, why: str) -> None:
     at, what = clock.now(), sums(job)
-    journal.keep(request, job, str(job), title=title, reason=why, what=what, at=at, request_id=job.request_id)
+    journal.write(request, job, str(job), Done(at, title, why, what, request_id=job.request_id))
 
 
 def _user(request: HttpRequest) -> Any:

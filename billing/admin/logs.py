@@ -1,17 +1,14 @@
 """What was written down and is never edited: ledger, events, holds, operations, the processor's events."""
 
-import json
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from unfold.decorators import display
 
-from billing.admin import journal
 from billing.admin.actions import approving, base
 from billing.admin.timeline import describe
 from billing.models import Approval, Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
@@ -211,41 +208,3 @@ class ProcessorEventAdmin(ReadOnlyAdmin):
         rows = list(queryset.filter(status=ProcessorEvent.Status.FAILED)[:100])
         done = sum(processor_events.process(event, at=clock.now()) for event in rows)
         self.message_user(request, f"{done} of {len(rows)} failed events went through.")
-
-
-@admin.register(LogEntry)
-class LogEntryAdmin(ReadOnlyAdmin):
-    """What staff did in the admin, and why."""
-
-    when_empty = "What staff do, and why, is written down here."
-    list_display = ("action_time", "user", "about", "what", "why")
-    list_select_related = ("user", "content_type")
-    list_filter = ("action_flag", ("user", admin.RelatedOnlyFieldListFilter))
-    search_fields = ("object_repr", "=user__username", "change_message")
-    ordering = ("-id",)
-    fields = ("action_time", "user", "about", "what", "why", "shown")
-    readonly_fields = ("about", "what", "why", "shown")
-
-    @display(description="About")
-    def about(self, entry: LogEntry) -> str:
-        """What it was done to."""
-        return entry.object_repr
-
-    @display(description="What")
-    def what(self, entry: LogEntry) -> str:
-        """In words."""
-        done = journal.told(entry)
-        return done.title if done else entry.get_change_message()
-
-    @display(description="Why")
-    def why(self, entry: LogEntry) -> str:
-        """The reason given."""
-        done = journal.told(entry)
-        return done.reason if done else "–"
-
-    @display(description="What was shown before")
-    def shown(self, entry: LogEntry) -> str:
-        """The preview."""
-        done = journal.told(entry)
-        lines = [(line,) for line in done.what] if done else [(json.dumps(entry.change_message),)]
-        return format_html("<ul class='sl-list'>{}</ul>", format_html_join("", "<li>{}</li>", lines))

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from billing.admin import journal, refusals
+from billing.admin import refusals
 from billing.models import Invoice, LedgerEntry, Operation
 from billing.templatetags.shown import money, quantity, signed
+from config import journal
 from entities.models import Customer, Entity
 
 MOST = 20
@@ -39,15 +40,16 @@ def of(row: Customer | Entity) -> list[Happening]:
     """The newest of each kind, together; five statements."""
     found = [*_entries(row), *_operations(row), *_invoices(row)]
     # What staff did is told once: by ledger or operation, with the reason from the audit log, else by that log.
-    done = {happening.request_id: happening for happening in _done(row)}
+    done = list(_done(row))
+    known = {happening.request_id: happening for happening in done if happening.request_id}
     found = [
-        replace(happening, detail=done[happening.request_id].detail)
-        if not happening.detail and happening.request_id in done
+        replace(happening, detail=known[happening.request_id].detail)
+        if not happening.detail and happening.request_id in known
         else happening
         for happening in found
     ]
-    told = {happening.request_id for happening in found}
-    found += [happening for request_id, happening in done.items() if request_id not in told]
+    told = {happening.request_id for happening in found if happening.request_id}
+    found += [happening for happening in done if happening.request_id not in told]
     found += _refusals(row)
     return sorted(found, key=lambda happening: happening.at, reverse=True)[:MOST]
 
@@ -120,8 +122,9 @@ def _invoices(row: Customer | Entity) -> Iterable[Happening]:
 
 
 def _done(row: Customer | Entity) -> Iterable[Happening]:
-    for done in journal.read(row, limit=MOST):
-        yield Happening(done.at, done.title, done.reason, f"staff:{done.staff}", request_id=done.request_id)
+    for done in journal.read([row], limit=MOST):
+        detail = done.reason or "; ".join(map(str, done.movements))
+        yield Happening(done.at, done.title, detail, f"staff:{done.staff}", request_id=done.request_id)
 
 
 def _refusals(row: Customer | Entity) -> Iterable[Happening]:

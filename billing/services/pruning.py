@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Max, QuerySet
 
 from billing.models import (
+    Approval,
     Balance,
     BulkJob,
     BulkRow,
@@ -39,9 +40,17 @@ class Pruned:
     bodies: int = 0
     rows: int = 0
     checks: int = 0
+    approvals: int = 0
 
 
-def count(*, events_before: datetime, entries_before: datetime, bodies_before: datetime, at: datetime) -> Pruned:
+def count(
+    *,
+    events_before: datetime,
+    entries_before: datetime,
+    bodies_before: datetime,
+    approvals_before: datetime,
+    at: datetime,
+) -> Pruned:
     """What `prune` would take away; changes nothing."""
     many = LedgerEntry.objects.filter(at__lt=entries_before).values("balance").annotate(n=Count("pk")).filter(n__gt=1)
     return Pruned(
@@ -51,6 +60,7 @@ def count(*, events_before: datetime, entries_before: datetime, bodies_before: d
         bodies=_old_bodies(bodies_before).count(),
         rows=_old_rows(bodies_before).count(),
         checks=sum(rows.count() for rows in _old_traffic(events_before)),
+        approvals=_old_approvals(approvals_before).count(),
     )
 
 
@@ -149,6 +159,16 @@ def remove_rows(*, before: datetime, batch: int = BATCH) -> Iterator[int]:
 def _old_rows(before: datetime) -> QuerySet[BulkRow]:
     over = [BulkJob.Status.STOPPED, BulkJob.Status.DONE]
     return BulkRow.objects.filter(job__started_at__lt=before, job__status__in=over)
+
+
+def prune_approvals(*, before: datetime) -> int:
+    """Remove what was asked of a second person so long ago, decided or not; the audit log keeps that and by whom."""
+    gone, _ = _old_approvals(before).delete()
+    return gone
+
+
+def _old_approvals(before: datetime) -> QuerySet[Approval]:
+    return Approval.objects.filter(asked_at__lt=before)
 
 
 def _old_bodies(before: datetime) -> QuerySet[ProcessorEvent]:

@@ -9,6 +9,7 @@ from config import clock
 from config.access import keys
 from config.access.models import ApiKey
 from config.admin import Admin
+from config.journal import Movement
 
 
 @admin.register(ApiKey)
@@ -56,4 +57,6 @@ class ApiKeyAdmin(Admin):
         live = list(queryset.filter(revoked_at=None))
         for key in live:
             keys.revoke(key, at=clock.now())
-        self.message_user(request, f"{len(live)} keys revoked. They are refused within {keys.CACHE_SECONDS} seconds.")
+            self.log_change(request, key, self.noted("revoked", [Movement("Status", "In use", "Revoked")]))
+        told = "1 key was revoked. It is" if len(live) == 1 else f"{len(live)} keys were revoked. They are"
+        self.message_user(request, f"{told} refused within {keys.CACHE_SECONDS} seconds.")

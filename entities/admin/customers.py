@@ -23,7 +23,7 @@ from billing.services import customers, invoices
 from billing.services.customers import Details
 from billing.services.due import forecasting
 from billing.templatetags.shown import money
-from config import clock
+from config import clock, journal
 from config.admin import Exported, actor
 from config.errors import DomainError
 from entities.models import Customer, Entity
@@ -103,7 +103,7 @@ class CustomerAdmin(Exported):
             except DomainError as refusal:
                 form.add_error(None, refusal.message)
             else:
-                self.log_addition(request, customer, [{"added": {}}])
+                self.log_addition(request, customer, self.noted("added", journal.changes(form)))
                 messages.success(request, f"{customer} was created.")
                 return redirect("admin:entities_customer_change", customer.pk)
         return self._form(request, form, "New customer", reverse("admin:entities_customer_changelist"))

@@ -11,7 +11,7 @@ from unfold.decorators import display
 
 from config import clock
 from config.admin import QuantityInput
-from plans.admin.saving import CatalogAdmin, kept_forms, rehearse
+from plans.admin.saving import CatalogAdmin, kept_forms, rehearse, told_archived
 from plans.api import in_use
 from plans.catalog import features
 from plans.catalog.specs import FeatureSpec
@@ -123,4 +123,5 @@ class FeatureAdmin(CatalogAdmin):
         for feature in rows:
             changes = {"archived": archived}
             features.update(feature_id=feature.slug, changes=changes, holdings=in_use, at=clock.now())
-        self.message_user(request, f"{len(rows)} features {'archived' if archived else 'brought back'}.")
+            self.note_archived(request, feature, archived=archived)
+        self.message_user(request, told_archived("feature", len(rows), archived=archived))

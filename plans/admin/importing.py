@@ -15,10 +15,10 @@ from tablib import Dataset
 from tablib.exceptions import TablibException
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget
 
-from billing.admin import journal
 from billing.admin.actions.views import MOVED, ReasonForm, confirmed, reason_form
-from config import clock
+from config import clock, journal
 from config.errors import DomainError
+from config.journal import Done
 from plans.admin.sheets import SHEETS, Sheet
 from plans.models import Feature, Plan
 
@@ -145,4 +145,4 @@ def _keep(request: HttpRequest, kind: str, sheet: Sheet, why: str, table: Datase
     request_id, at = f"admin-{secrets.token_hex(8)}", clock.now()
     for row in newest:
         title, what = f"Import: {row}", [fates[row.slug]]
-        journal.keep(request, row, str(row), title=title, reason=why, what=what, at=at, request_id=request_id)
+        journal.write(request, row, str(row), Done(at, title, why, what, request_id=request_id))

@@ -18,7 +18,7 @@ from config import clock
 from config.admin import QuantityInput
 from plans import wording
 from plans.admin import moving
-from plans.admin.saving import CatalogAdmin, kept_forms, rehearse
+from plans.admin.saving import CatalogAdmin, kept_forms, rehearse, told_archived
 from plans.api import in_use
 from plans.catalog import versions
 from plans.catalog.specs import ItemSpec, PlanSpec
@@ -195,6 +195,10 @@ class PlanAdmin(CatalogAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 
+    def told_rows(self, obj: Plan) -> QuerySet[Plan]:
+        """All versions: what was changed is told of the version that the change made."""
+        return Plan.objects.filter(slug=obj.slug)
+
     def get_urls(self) -> list[URLPattern]:
         """Beside the editor: moving holders to the newest version."""
         move = path("<int:pk>/move/", self.admin_site.admin_view(self.move), name="plans_plan_move")
@@ -228,9 +232,9 @@ class PlanAdmin(CatalogAdmin):
         self._set_archived(request, queryset, archived=False)
 
     def _set_archived(self, request: HttpRequest, queryset: QuerySet[Plan], *, archived: bool) -> None:
-        slugs = set(queryset.values_list("slug", flat=True))
-        for slug in slugs:
-            versions.update(
-                plan_id=slug, changes={"archived": archived}, editing=Editing(), holdings=in_use, at=clock.now()
-            )
-        self.message_user(request, f"{len(slugs)} plans {'archived' if archived else 'brought back'}.")
+        rows = {plan.slug: plan for plan in queryset.filter(is_latest=True)}
+        for slug, plan in rows.items():
+            changes = {"archived": archived}
+            versions.update(plan_id=slug, changes=changes, editing=Editing(), holdings=in_use, at=clock.now())
+            self.note_archived(request, plan, archived=archived)
+        self.message_user(request, told_archived("plan", len(rows), archived=archived))

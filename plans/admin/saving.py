@@ -15,6 +15,7 @@ from unfold.decorators import action
 from config import csv_stream
 from config.admin import Exported
 from config.errors import DomainError
+from config.journal import Movement
 from plans.admin.sheets import SHEETS
 
 
@@ -68,6 +69,19 @@ class CatalogAdmin(Exported):
         form.instance.pk = saved.pk
         for formset in formsets:
             formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+
+    def note_archived(self, request: HttpRequest, row: Any, *, archived: bool) -> None:
+        """In the audit log: put away, or brought back; nothing where it was so before."""
+        if archived != (row.archived_at is not None):
+            states = ("Live", "Archived") if archived else ("Archived", "Live")
+            what = "archived" if archived else "brought back"
+            self.log_change(request, row, self.noted(what, [Movement("Status", *states)]))
+
+
+def told_archived(noun: str, count: int, *, archived: bool) -> str:
+    """`1 plan was archived.`"""
+    done = "archived" if archived else "brought back"
+    return f"1 {noun} was {done}." if count == 1 else f"{count} {noun}s were {done}."
 
 
 def kept_forms(formset: Any) -> list[Any]:

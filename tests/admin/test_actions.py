@@ -10,11 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from billing.admin import journal
 from billing.admin.actions.base import REGISTRY, link
 from billing.models import Balance, Hold, Invoice, LedgerEntry, Operation, SandboxCard, Subscription
 from billing.services.collection import payments
-from config import clock
+from config import clock, journal
 from entities.models import Customer, Entity
 from entities.subject import Subject
 from plans.models import Feature, Plan
@@ -41,7 +40,7 @@ def test_a_seat_is_added_with_its_price_shown_before(staff: Staff, acme: Custome
     entry = LedgerEntry.objects.filter(balance__entity=carol).get()
     assert entry.actor == "staff:anna"
     assert entry.request_id.startswith("admin-")
-    done = journal.read(acme, limit=5)[0]
+    done = journal.read([acme], limit=5)[0]
     assert (done.staff, done.reason, done.request_id) == ("anna", "New colleague", entry.request_id)
     assert "Charged now: $30.00" in done.what
 
@@ -266,7 +265,10 @@ def test_what_was_done_is_in_the_audit_log(staff: Staff, acme: Customer) -> None
     staff.act(link("refill", acme, balance=stories.balance(acme, "alice")), reason="Her webhook ran wild")
     entry = LogEntry.objects.get()
     assert "Her webhook ran wild" in staff.get(reverse("admin:admin_logentry_changelist"))
-    assert "Left: 0 → 50" in staff.get(reverse("admin:admin_logentry_change", args=[entry.pk]))
+    assert "Left: 0 → 50" in staff.get(reverse("admin:admin_logentry_changelist"))
+    page = staff.get(reverse("admin:admin_logentry_change", args=[entry.pk]))
+    assert '<del class="sl-was">0</del>' in page
+    assert '<ins class="sl-is">50</ins>' in page
     alice = stories.entity(acme, "alice")
     assert "Her webhook ran wild" in staff.get(reverse("admin:entities_entity_change", args=[alice.pk]))
 

@@ -14,7 +14,7 @@ from tests.admin import stories
 
 SUPPORT = {
     "add-seat", "remove-seat", "rename", "grant", "end-balance", "adjust", "refill", "undo", "finalize-hold",
-    "turn-clock", "set-card", "add-seats", "remove-seats", "set-limit", "transfer",
+    "turn-clock", "set-card", "add-seats", "remove-seats", "set-limit", "restore-limit", "transfer",
 }  # fmt: skip
 MAY: dict[str, set[str]] = {"Read only": set(), "Support": SUPPORT, "Billing": set(REGISTRY)}
 

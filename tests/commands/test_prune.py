@@ -6,14 +6,16 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 
-from billing.models import Balance, BulkJob, BulkRow, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.models import Approval, Balance, BulkJob, BulkRow, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
 from billing.services import audit
 from config import clock
 from config.access.models import IdempotentResponse
+from entities.models import Customer
 from tests.builders import Account, item, limit
 
 REFUSALS = (IntegrityError, InternalError, OperationalError)
@@ -153,7 +155,19 @@ def test_answers_counters_what_processors_sent_and_files_go_too(old: Account) ->
     ]
 
 
-@pytest.mark.parametrize("options", [{"events": 30}, {"entries": 0}, {"bodies": -1}, {"batch": 0}])
+def test_what_a_second_person_was_asked_goes_in_the_end(acme: Account) -> None:
+    anna, customer = User.objects.create_user("anna"), Customer.objects.get()
+    for days, status in ((401, "waiting"), (401, "declined"), (399, "waiting")):
+        asked_at = TODAY - timedelta(days=days)
+        Approval.objects.create(action="grant", customer=customer, status=status, asked_by=anna, asked_at=asked_at)
+    with clock.frozen(TODAY):
+        assert " 2 approvals" in prune(dry_run=True)
+        assert Approval.objects.count() == 3
+        assert " 2 approvals" in prune()
+    assert Approval.objects.get().asked_at == TODAY - timedelta(days=399)
+
+
+@pytest.mark.parametrize("options", [{"events": 30}, {"entries": 0}, {"bodies": -1}, {"approvals": 30}, {"batch": 0}])
 def test_what_is_still_needed_cannot_be_pruned(db: None, options: dict[str, Any]) -> None:
     with pytest.raises(CommandError, match="at least"):
         prune(**options)

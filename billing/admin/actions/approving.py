@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 
+from billing.admin import journal
 from billing.admin.actions.base import ROWS, Action, Preview
 from billing.admin.actions.views import Act
 from billing.models import Approval
@@ -46,6 +47,7 @@ class Propose(Act):
             asked_by_id=request.user.pk or 0,
             asked_at=clock.now(),
         )
+        journal.write(request, action.target, title=f"Asked for: {asked}"[:300], reason=why, preview=preview)
         return f"Nothing was done yet: “{asked}” is above what one person may do, and waits for a second one."
 
 
@@ -78,6 +80,8 @@ class Decide(Act):
         if "decline" in request.POST:
             try:
                 self._decide(request, Approval.Status.DECLINED)
+                title = f"Declined: {self.approval}"[:300]
+                journal.write(request, action.target, title=title, reason="", preview=Preview())
                 messages.success(request, f"“{self.approval}” was declined. Nothing has changed.")
             except InvalidRequest as refusal:
                 messages.warning(request, refusal.message)

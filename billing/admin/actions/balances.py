@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget
 
-from billing.admin.actions.base import Action, Counter, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Preview, register
 from billing.admin.actions.outcomes import date
 from billing.models import Balance, LedgerEntry
 from billing.services.balances import grants
@@ -15,6 +15,7 @@ from billing.templatetags.shown import quantity
 from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from entities.subject import Subject
 from plans.models import QUANTITY
 

@@ -17,6 +17,7 @@ from unfold.widgets import INPUT_CLASSES
 from billing.models import Balance, Hold, Invoice, LedgerEntry, Subscription
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from entities.models import Customer, Entity
 from entities.subject import Subject
 
@@ -85,15 +86,6 @@ class Bill:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """A quantity before and after."""
-
-    label: str
-    before: str
-    after: str
-
-
 @dataclass(slots=True)
 class Preview:
     """What will happen: in words, in money and in balances; and how to undo it."""
@@ -118,11 +110,21 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """The action that makes up for one just done: on which rows, with which answers."""
+    """The action that makes up for one just done: on which rows, with which answers.
+
+    Where it does not bring everything back as it was, `instead` says on the button what it does, and the button leads
+    to its preview first.
+    """
 
     slug: str
     rows: dict[str, Any]
     answers: dict[str, str] = field(default_factory=dict)
+    instead: str = ""
+
+    def kept(self) -> dict[str, Any]:
+        """As the audit log keeps it, for those who want it undone later."""
+        keys = {name: row.pk for name, row in self.rows.items() if row is not None}
+        return {"slug": self.slug, "rows": keys, "answers": self.answers, "instead": self.instead}
 
 
 class NoQuestions(forms.Form):

@@ -9,7 +9,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Movement, Preview, Target, register
+from billing.admin.actions.base import Action, Preview, Target, register
 from billing.admin.actions.seats import countable, later
 from billing.models import BulkJob
 from billing.services import bulk, jobs, seats
@@ -17,6 +17,7 @@ from billing.services.jobs import Kind, Status
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from entities.models import Customer, Entity
 from plans.models import Feature
 

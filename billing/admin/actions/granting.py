@@ -11,7 +11,7 @@ from django.utils.text import format_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
 from billing.admin.actions.balances import live, selection, state
-from billing.admin.actions.base import Action, Counter, Moment, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Moment, Preview, register
 from billing.models import Balance, LedgerEntry
 from billing.services.balances import grants
 from billing.services.balances.grants import Grant
@@ -19,6 +19,7 @@ from billing.templatetags.shown import quantity
 from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from entities.subject import Subject
 from plans.intervals import Interval, IntervalUnit
 from plans.models import QUANTITY, Feature

@@ -1,5 +1,6 @@
 """Limits of customers and entities: how much of a feature in a window, and whether more than the grant is sold."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -7,17 +8,21 @@ from django import forms
 from rest_framework import serializers
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
 
-from billing.admin.actions.base import Action, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Preview, register
 from billing.services import customers
 from billing.services.customers import Details
 from billing.templatetags.shown import quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from entities.models import Customer, Entity
 from plans.api.controls import BillingControlsField, Window
 from plans.models import QUANTITY, Feature
 
 type Entries = list[dict[str, Any]]
+type Mine = dict[str, Entries]
+KINDS = {"usage_limits": "use in a window", "spend_limits": "beyond the grant"}
+AMOUNTS = ("limit", "overage_limit")
 
 
 class LimitForm(forms.Form):
@@ -47,26 +52,25 @@ class LimitForm(forms.Form):
     )  # fmt: skip
 
 
-@register
-class SetLimit(Action):
-    """A limit set or taken away, in the same controls that applications set."""
+class Limits(Action):
+    """Other limits of one feature, in the same controls that applications set."""
 
-    slug = "set-limit"
-    title = "Set limit"
-    verb = "Set it"
     permission = "can_adjust_balance"
-    form_class = LimitForm
+    before: Mine
+
+    def wanted(self, values: dict[str, Any]) -> Mine:
+        """The feature's limits as they shall be. Raises InvalidRequest where that makes no sense."""
+        raise NotImplementedError
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """Before and after."""
-        before, after = self._holder().billing_controls, self._controls(values)
-        shown = Preview(undo="Set it back the same way.", state=(repr(before),))
-        for kind, label in (("usage_limits", "use in a window"), ("spend_limits", "beyond the grant")):
-            mine = [_told(entry) for entry in before.get(kind, []) if entry["feature_id"] == values["feature"].slug]
-            then = [_told(entry) for entry in after[kind] if entry["feature_id"] == values["feature"].slug]
-            if mine != then:
-                row = f"{values['feature']}, {label}"
-                shown.movements.append(Movement(row, ", ".join(mine) or "no limit", ", ".join(then) or "no limit"))
+        before, after = self._stored(values["feature"]), self.wanted(values)
+        self._checked(values["feature"], after)
+        shown = Preview(undo="Press Undo when it is done, or later in the audit log.", state=(repr(before),))
+        for kind, label in KINDS.items():
+            was, becomes = (", ".join(map(_told, one[kind])) or "no limit" for one in (before, after))
+            if was != becomes:
+                shown.movements.append(Movement(f"{values['feature']}, {label}", was, becomes))
         if not shown.movements:
             raise InvalidRequest("That changes nothing.")
         if self.target.entity is None:
@@ -74,14 +78,28 @@ class SetLimit(Action):
         return shown
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
-        """Store it."""
-        holder, controls = self._holder(), self._controls(values)
+        """Store them."""
+        holder, feature = self._holder(), values["feature"]
+        self.before, after = self._stored(feature), self.wanted(values)
+        controls = self._checked(feature, after)
         if isinstance(holder, Entity):
             customers.update_entity(entity=holder, billing_controls=controls)
         else:
             fields = {"billing_controls": {**holder.billing_controls, **controls}}
             customers.update(customer=holder, details=Details(fields), new_id=None)
-        return f"The limits of {values['feature']} were set."
+        return f"The limits of {feature} were set."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """Those before, as long as they are still what was set."""
+        feature = values["feature"]
+        answers = {
+            "feature": str(feature.pk), "restored": _written(self.before), "replaced": _written(self._stored(feature))
+        }  # fmt: skip
+        return Counter("restore-limit", {"entity": self.target.entity}, answers)
+
+    def _stored(self, feature: Feature) -> Mine:
+        stored = self._holder().billing_controls
+        return {kind: [one for one in stored.get(kind, []) if one["feature_id"] == feature.slug] for kind in KINDS}
 
     def _holder(self) -> Customer | Entity:
         target = self.target
@@ -89,32 +107,92 @@ class SetLimit(Action):
             return Entity.objects.get(pk=target.entity.pk)
         return Customer.objects.get(pk=target.customer.pk)
 
-    def _controls(self, values: dict[str, Any]) -> dict[str, Entries]:
-        slug, stored = values["feature"].slug, self._holder().billing_controls
-        usage = [entry for entry in stored.get("usage_limits", []) if entry["feature_id"] != slug]
-        spend = [entry for entry in stored.get("spend_limits", []) if entry["feature_id"] != slug]
-        if values["kind"] != "none" and values["amount"] is None:
-            raise InvalidRequest("Say how much at most.")
-        if values["kind"] == "usage":
-            window = values["window"] or Window.MONTH
-            usage.append({"feature_id": slug, "enabled": True, "limit": values["amount"], "interval": window})
-            spend = stored.get("spend_limits", [])
-        elif values["kind"] == "overage":
-            spend.append({"feature_id": slug, "enabled": True, "overage_limit": values["amount"]})
-            usage = stored.get("usage_limits", [])
-        field = BillingControlsField(auto_topups=False)
+    def _checked(self, feature: Feature, mine: Mine) -> Mine:
+        """All limits of the holder with this feature's replaced, as the service wants them."""
+        stored = self._holder().billing_controls
+        asked = {
+            kind: _numbers([one for one in stored.get(kind, []) if one["feature_id"] != feature.slug] + mine[kind])
+            for kind in KINDS
+        }
         try:
-            checked: dict[str, Entries] = field.run_validation(
-                {"usage_limits": _numbers(usage, "limit"), "spend_limits": _numbers(spend, "overage_limit")}
-            )
+            checked: Mine = BillingControlsField(auto_topups=False).run_validation(asked)
         except serializers.ValidationError as wrong:
-            raise InvalidRequest(f"These limits don't go together: {wrong}") from wrong
+            raise InvalidRequest(f"These limits don't go together: {_sentences(wrong.detail)}") from wrong
         return checked
 
 
-def _numbers(entries: Entries, name: str) -> Entries:
+@register
+class SetLimit(Limits):
+    """A limit set or taken away."""
+
+    slug = "set-limit"
+    title = "Set limit"
+    verb = "Set it"
+    form_class = LimitForm
+
+    def wanted(self, values: dict[str, Any]) -> Mine:
+        """Of its kind the only one; the other kind stays."""
+        slug, amount, kind = values["feature"].slug, values["amount"], values["kind"]
+        if kind == "none":
+            return {one: [] for one in KINDS}
+        if amount is None:
+            raise InvalidRequest("Say how much at most.")
+        mine, limit = self._stored(values["feature"]), {"feature_id": slug, "enabled": True}
+        if kind == "usage":
+            window = values["window"] or Window.MONTH
+            return {**mine, "usage_limits": [{**limit, "limit": str(amount), "interval": str(window)}]}
+        return {**mine, "spend_limits": [{**limit, "overage_limit": str(amount)}]}
+
+
+class RestoreForm(forms.Form):
+    """Which limits come back, and which they replace."""
+
+    feature = forms.ModelChoiceField(Feature.objects.all(), widget=forms.HiddenInput)
+    restored = forms.JSONField(required=False, widget=forms.HiddenInput)
+    replaced = forms.JSONField(required=False, widget=forms.HiddenInput)
+
+
+@register
+class RestoreLimit(Limits):
+    """The limits that a feature had before, unless they were set anew meanwhile."""
+
+    slug = "restore-limit"
+    title = "Set the limits back"
+    verb = "Set them back"
+    form_class = RestoreForm
+
+    def wanted(self, values: dict[str, Any]) -> Mine:
+        """As they were."""
+        if _written(self._stored(values["feature"])) != _written(_known(values["replaced"])):
+            raise InvalidRequest("These limits were set anew meanwhile. Look at them, and set what should be.")
+        return _known(values["restored"])
+
+
+def _known(answer: Any) -> Mine:
+    """Limits as `_written` wrote them; raises InvalidRequest for anything else."""
+    lists: list[Any] = [answer.get(kind, []) for kind in KINDS] if isinstance(answer, dict) else [None]
+    if any(not isinstance(one, list) or any(not isinstance(entry, dict) for entry in one) for one in lists):
+        raise InvalidRequest("These are no limits.")
+    return dict(zip(KINDS, lists, strict=True))
+
+
+def _written(mine: Mine) -> str:
+    return json.dumps(mine, sort_keys=True, default=str)
+
+
+def _sentences(detail: Any) -> str:
+    """What a serializer found wrong, without its brackets."""
+    if isinstance(detail, dict | list):
+        return " ".join(_sentences(one) for one in (detail.values() if isinstance(detail, dict) else detail))
+    return str(detail)
+
+
+def _numbers(entries: Entries) -> Entries:
     """Stored limits are text; what is checked are numbers."""
-    return [entry if entry.get(name) is None else {**entry, name: Decimal(entry[name])} for entry in entries]
+    return [
+        {name: Decimal(value) if name in AMOUNTS and value is not None else value for name, value in entry.items()}
+        for entry in entries
+    ]
 
 
 def _told(entry: dict[str, Any]) -> str:

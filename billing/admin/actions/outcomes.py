@@ -7,11 +7,12 @@ from decimal import Decimal
 from django.conf import settings
 
 from billing import proration
-from billing.admin.actions.base import Bill, MoneyLine, Movement, Preview
+from billing.admin.actions.base import Bill, MoneyLine, Preview
 from billing.models import Balance, Subscription
 from billing.outcomes import Outcome
 from billing.proration import Line
 from billing.templatetags.shown import money, quantity
+from config.journal import Movement
 from entities.models import Entity
 from plans import wording
 from plans.models import ItemTerms

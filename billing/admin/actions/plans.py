@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -14,12 +14,14 @@ from unfold.widgets import (
 )
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Counter, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Preview, register
 from billing.models import Subscription
+from billing.outcomes import Outcome
 from billing.services import subscriptions
 from billing.services.plan_changes.requests import Attach, Customize, Quantity, Trial, Update
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from plans.models import Feature, ItemTerms, Plan
 
 PREFIX = "quantity_of_"
@@ -64,17 +66,41 @@ class AttachPlan(Action):
         outcome = subscriptions.preview_attach(subject=self.target.subject, request=_attach(values), at=self.target.at)
         shown = outcomes.preview(outcome)
         shown.state = _held(self.target.subject.customer.pk)
-        shown.undo = "Attach the plan before again, or cancel this one."
+        shown.undo = self._undo(outcome)
         return shown
 
     def run(self, values: dict[str, Any], actor: Actor, reason: str) -> str:
         """Attach."""
+        self.before = set(self._in_scope().values_list("pk", flat=True))
         answer = subscriptions.attach(
             subject=self.target.subject, request=_attach(values), at=self.target.at, actor=actor
         )
+        self.is_there = not answer.payment_url
         if answer.payment_url:
             return f"Nothing has changed yet. The customer has to pay first, at {answer.payment_url}"
-        return f"{values['plan']} was attached to {self.target.subject}."
+        return f"{values['plan']} was attached to {self.target.name}."
+
+    def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
+        """The end of what it made: of what waits for its time without a trace, else now and with credit."""
+        rows = list(self._in_scope())
+        made = [row for row in rows if row.pk not in self.before and row.plan.slug == values["plan"].slug]
+        if not self.is_there or len(made) != 1:
+            return None
+        replaced = self.before - {row.pk for row in rows}
+        leaves_no_trace = made[0].status == Subscription.Status.SCHEDULED or not (made[0].is_paid or replaced)
+        instead = "" if leaves_no_trace else "Cancel it now, with credit"
+        return Counter("cancel-plan", {"subscription": made[0]}, {"when": "cancel_immediately"}, instead)
+
+    def _in_scope(self) -> QuerySet[Subscription]:
+        return Subscription.objects.in_scope(self.target.subject).current_or_scheduled().select_related("plan")
+
+    def _undo(self, outcome: Outcome) -> str:
+        starts = [str(start.holding.subscription.plan) for start in outcome.starts]
+        ends = [str(end.subscription.plan) for end in outcome.ends]
+        if not starts:
+            return "Press Undo when it is done, or cancel the plan any time before it starts."
+        again = f" Then attach {' and '.join(ends)} again: it starts fresh." if ends else ""
+        return f"Cancel {' and '.join(starts)} now: what is paid and not used is credited.{again}"
 
 
 class CancelForm(forms.Form):

@@ -7,7 +7,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Bill, Moment, Movement, Preview, register
+from billing.admin.actions.base import Action, Bill, Moment, Preview, register
 from billing.models import Subscription
 from billing.services import invoices
 from billing.services.collection import payments
@@ -15,6 +15,7 @@ from billing.services.due import clock, forecasting
 from config import zones
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 
 # A forecast of more renewals than this is left out of the preview.
 MOST_PREVIEWED = 40

@@ -8,13 +8,14 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Counter, Movement, Preview, register
+from billing.admin.actions.base import Action, Counter, Preview, register
 from billing.models import Subscription, SubscriptionItem
 from billing.outcomes import Outcome
 from billing.services import customers, seats
 from billing.templatetags.shown import quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from entities.errors import EntityAlreadyExists
 from entities.models import Entity
 from plans import wording

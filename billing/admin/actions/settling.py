@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminRadioSelectWidget
 
-from billing.admin.actions.base import Action, Movement, Preview, named, register
+from billing.admin.actions.base import Action, Bill, MoneyLine, Preview, named, register
 from billing.models import Hold, Invoice, Operation
 from billing.services.balances import holds
 from billing.services.collection import payments, refunds
@@ -14,6 +14,7 @@ from billing.services.execution import operations
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from plans import pricing
 from plans.models import QUANTITY
 
@@ -110,7 +111,7 @@ class PayInvoice(Action):
         return Preview(
             sentences=["The invoice counts as paid by the customer on its page; what waited for it goes on."],
             movements=[Movement(f"Invoice {invoice}", f"open, {money(invoice.total, invoice.currency)}", "paid")],
-            undo="Grant a credit, or refund it at the processor.",
+            undo="Refund the invoice: the money goes back to the card.",
             state=(invoice.status, invoice.total),
         )
 
@@ -200,9 +201,7 @@ class RefundInvoice(Action):
         """All of it, unless another amount is said."""
         invoice = named(self.target.invoice, "invoice")
         left = invoice.total - invoice.refunded
-        return RefundForm(
-            data, initial={"amount": left.quantize(Decimal(1).scaleb(-pricing.decimals(invoice.currency)))}
-        )
+        return RefundForm(data, initial={"amount": left.quantize(pricing.smallest(invoice.currency))})
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What goes back."""
@@ -211,17 +210,26 @@ class RefundInvoice(Action):
             raise InvalidRequest(
                 f"This invoice is {invoice.get_status_display().lower()}; only what is paid goes back."
             )
-        amount, left = values["amount"], invoice.total - invoice.refunded
-        if not ZERO < amount <= left:
-            raise InvalidRequest(f"Choose an amount between 0 and {money(left, invoice.currency)}.")
-        after = money(invoice.refunded + amount, invoice.currency)
+        amount, left, currency = values["amount"], invoice.total - invoice.refunded, invoice.currency
+        if not left:
+            raise InvalidRequest("All of this invoice was given back already.")
+        if amount != pricing.round_money(amount, currency) or not ZERO < amount <= left:
+            least = money(pricing.smallest(currency), currency)
+            raise InvalidRequest(f"Choose an amount from {least} to {money(left, currency)}, a multiple of {least}.")
+        line = MoneyLine(f"Refund of invoice {invoice}", -amount)
         return Preview(
             sentences=[
-                f"{money(amount, invoice.currency)} goes back to the card. What credit paid stays credit.",
+                "The money goes back to the card. What was paid from credit stays credit.",
                 "Plans and balances stay as they are. To end them, cancel the plan instead.",
             ],
-            movements=[Movement(f"Given back of invoice {invoice}", money(invoice.refunded, invoice.currency), after)],
-            undo="Money does not come back by itself: charge it again with a new invoice.",
+            bills=[Bill("Given back now", (line,), -amount, currency)],
+            movements=[
+                Movement(
+                    "Given back in all", money(invoice.refunded, currency), money(invoice.refunded + amount, currency)
+                ),
+                Movement("Kept", money(left, currency), money(left - amount, currency)),
+            ],
+            undo="A refund can't be called back. To have the money again, charge it with a new invoice.",
             amount=amount,
             state=(invoice.status, invoice.refunded),
         )
@@ -230,4 +238,4 @@ class RefundInvoice(Action):
         """Give it back."""
         invoice = named(self.target.invoice, "invoice")
         given = refunds.refund(invoice=invoice, amount=values["amount"], at=self.target.at, actor=actor, reason=reason)
-        return f"{money(given, invoice.currency)} of invoice {invoice} went back to the card."
+        return f"{money(given, invoice.currency)} of invoice {invoice} is on its way back to the card."

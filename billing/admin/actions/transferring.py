@@ -9,12 +9,13 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.actions.balances import live, state
-from billing.admin.actions.base import Action, Counter, Movement, Preview, named, register
+from billing.admin.actions.base import Action, Counter, Preview, named, register
 from billing.models import Balance
 from billing.services.balances import transfers
 from billing.templatetags.shown import quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
+from config.journal import Movement
 from plans.models import QUANTITY
 
 MOST_SUGGESTED = 100

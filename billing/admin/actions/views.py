@@ -145,11 +145,12 @@ class Act(View):
             messages.warning(request, done)
             return redirect(action.target.page)
         target, title = action.target, action.heading
-        journal.write(request, target, title=title, reason=why, preview=preview, request_id=request_id)
         counter = action.counter(values, request_id)
-        button = undoing.button(request, action, counter, why) if counter is not None else ""
-        hint = f"To undo: {preview.undo}" if preview.undo and not button else ""
-        messages.success(request, format_html("{} {}", done, button or hint))
+        undo = counter.kept() if counter is not None else {}
+        journal.write(request, target, title=title, reason=why, preview=preview, request_id=request_id, undo=undo)
+        button = undoing.button(request, target, counter, why) if counter is not None else ""
+        hint = f"To undo: {preview.undo}" if preview.undo and (counter is None or counter.instead or not button) else ""
+        messages.success(request, format_html("{} {} {}", done, hint, button))
         return redirect(action.page_after())
 
     def carry_out(

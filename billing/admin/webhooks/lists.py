@@ -11,11 +11,10 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from unfold.decorators import display
 
-from billing.admin import journal
 from billing.admin.webhooks import steps
 from billing.models import WebhookDelivery, WebhookEndpoint, WebhookType
 from billing.services.webhooks import sending
-from config import clock, zones
+from config import clock, journal, zones
 from config.admin import ReadOnlyAdmin
 
 TONES = {"Told": "success", "Failing": "danger", "Disabled": "warning", "Removed": "warning"}
@@ -76,7 +75,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
             "is_both": len(row.secrets(clock.now())) > 1,
             "buttons": steps.buttons(request.user, row),
             "sent": sent.order_by("-pk")[:SHOWN],
-            "done": journal.read(row, limit=SHOWN),
+            "done": journal.read([row], limit=SHOWN),
         }
         return TemplateResponse(request, "billing/webhook_endpoint.html", context)
 

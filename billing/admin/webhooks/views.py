@@ -14,12 +14,12 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
 
-from billing.admin import journal
 from billing.admin.actions.views import CONFIRMED, MOVED, GuardedReasonForm, ReasonForm, reason_form
 from billing.admin.webhooks.steps import STEPS, Step, allowed
 from billing.models import WebhookEndpoint
-from config import clock
+from config import clock, journal
 from config.errors import DomainError
+from config.journal import Done
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -50,10 +50,9 @@ class Act(View):
             done = step.run(form, at)
         except DomainError as refusal:
             return self._page(request, step, form, reason, refusal=refusal.message)
-        journal.keep(
-            request, step.named, str(step.named), title=f"{step.title}: {step.named}",
-            reason=reason.cleaned_data["reason"], what=step.says(), at=at, request_id=request_id,
-        )  # fmt: skip
+        title, why = f"{step.title}: {step.named}", reason.cleaned_data["reason"]
+        told = Done(at, title, why, step.says(), request_id=request_id)
+        journal.write(request, step.named, str(step.named), told)
         if step.shows_secret:
             context = {**self.admin_site.each_context(request), "title": step.title, "row": step.named, "done": done}
             return TemplateResponse(request, "billing/webhook_secret.html", context)

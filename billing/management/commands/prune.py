@@ -27,19 +27,25 @@ class Command(BaseCommand):
         parser.add_argument(
             "--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent and the rows of jobs (90)"
         )
+        parser.add_argument(
+            "--approvals", type=int, default=400, metavar="DAYS", help="keep what a second person was asked (400)"
+        )
         parser.add_argument("--batch", type=int, default=pruning.BATCH, help="rows, or balances, per transaction")
         parser.add_argument("--dry-run", action="store_true", help="say what would go and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
-        for name in ("events", "entries", "bodies"):
+        ages = ("events", "entries", "bodies", "approvals")
+        for name in ages:
             if options[name] < LEAST_DAYS:
                 raise CommandError(f"--{name} {options[name]} is too short: keep at least {LEAST_DAYS} days.")
         if options["batch"] < 1:
             raise CommandError("--batch must be at least 1.")
-        events, entries, bodies = (now - timedelta(days=options[name]) for name in ("events", "entries", "bodies"))
+        events, entries, bodies, approvals = (now - timedelta(days=options[name]) for name in ages)
         if options["dry_run"]:
-            found = pruning.count(events_before=events, entries_before=entries, bodies_before=bodies, at=now)
+            found = pruning.count(
+                events_before=events, entries_before=entries, bodies_before=bodies, approvals_before=approvals, at=now
+            )
             self._tell("Would remove", found)
             return
         batch = options["batch"]
@@ -50,6 +56,7 @@ class Command(BaseCommand):
             bodies=pruning.empty_bodies(before=bodies),
             rows=sum(pruning.remove_rows(before=bodies, batch=batch)),
             checks=pruning.prune_traffic(before=events),
+            approvals=pruning.prune_approvals(before=approvals),
         )
         self._tell("Removed", found)
         self.stdout.write(f"Removed {idempotency.prune(at=now)} answers to idempotency keys.")
@@ -57,6 +64,6 @@ class Command(BaseCommand):
     def _tell(self, verb: str, found: pruning.Pruned) -> None:
         self.stdout.write(
             f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters, "
-            f"{found.checks} counts of checks and refusals, the texts of {found.bodies} processor events and "
-            f"{found.rows} rows of jobs."
+            f"{found.checks} counts of checks and refusals, {found.approvals} approvals, the texts of {found.bodies} "
+            f"processor events and {found.rows} rows of jobs."
         )

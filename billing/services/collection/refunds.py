@@ -9,7 +9,7 @@ from billing.services.due import recovery
 from billing.services.execution import finishing, queue
 from config.actor import Actor
 from config.errors import InvalidRequest
-from plans import pricing
+from plans import pricing, wording
 
 
 def refund(*, invoice: Invoice, amount: Decimal, at: datetime, actor: Actor, reason: str = "") -> Decimal:
@@ -24,9 +24,10 @@ def refund(*, invoice: Invoice, amount: Decimal, at: datetime, actor: Actor, rea
         if invoice.status != Invoice.Status.PAID or not invoice.processor_id:
             raise NothingToPay("Only what was paid can be given back. This invoice was not paid by card.")
         if amount <= 0 or amount != pricing.round_money(amount, invoice.currency):
-            raise InvalidRequest("Say how much goes back: more than 0, in whole cents.")
-        if amount > invoice.total - invoice.refunded:
-            raise InvalidRequest("That is more than was paid and not given back yet.")
+            least = wording.amount(pricing.smallest(invoice.currency), invoice.currency)
+            raise InvalidRequest(f"Give back {least} or a multiple of it.")
+        if amount > (left := invoice.total - invoice.refunded):
+            raise InvalidRequest(f"At most {wording.amount(left, invoice.currency)} can still be given back.")
         before = invoice.refunded
         operation = Operation.objects.create(
             customer=invoice.customer,
