@@ -101,6 +101,7 @@ class Import(View):
             "count": len(rows or []),
             "coming": sum(not row.verdict for row in rows or []),
             "problems": len(problems),
+            "fate": "leaves" if form.data.get("kind") == "removals" else "comes in",
             "verb": "leave" if form.data.get("kind") == "removals" else "come in",
             "button": "Remove" if form.data.get("kind") == "removals" else "Bring in",
             "reason": reason,

@@ -24,7 +24,7 @@ from config.admin import ReadOnlyAdmin, actor
 from config.errors import DomainError
 from config.journal import Done
 
-MOST_SHOWN = 50
+MOST_SHOWN = 25
 # Which permission each kind of work takes.
 NEEDS = {
     Kind.CUSTOMERS: "billing.can_import",
@@ -54,6 +54,7 @@ def sums(job: BulkJob) -> list[str]:
     if job.kind == Kind.MOVES:
         versions = job.rows.values_list("cells__from").annotate(count=Count("pk")).order_by("cells__from")
         told = [f"{quantity(count)} hold version {version}." for version, count in versions] + told
+        told.append("What was used of a feature stays used; what a version ends or starts to grant is named below.")
     if units := bulk.units(job):
         told.append(f"{quantity(units)} units are given in all.")
     looked = job.rows.exclude(state=State.LEFT_OUT).exclude(amount=None).exclude(currency="")
@@ -154,18 +155,21 @@ class JobPage(View):
         self, request: HttpRequest, job: BulkJob, *, reason: ReasonForm | None = None, refusal: str = ""
     ) -> HttpResponse:
         is_under_way = job.status in UNDER_WAY
+        is_open = job.status in (Status.READY, Status.WAITING)
         if jobs.is_left(job):
             messages.warning(request, "Its process died. run_due goes on with it: is the cron line there?")
         approval = Approval.objects.filter(job=job, status="waiting").select_related("asked_by").first()
         may_do = may(request, job.kind)
-        works = bulk.WORKS[Kind(job.kind)]
+        works, undone_by = bulk.WORKS[Kind(job.kind)], job.undone_by.order_by("-pk").first()
         context = {
             **self.admin_site.each_context(request),
             "title": job.title,
             "job": job,
             "is_looking": job.status == Status.LOOKING,
             "is_under_way": is_under_way,
-            "sums": [] if is_under_way else sums(job),
+            "is_open": is_open,
+            "is_looked": job.looked > 0,
+            "sums": sums(job) if is_open else [],
             "changed": job.done - job.skipped - job.failed,
             "left": job.total - job.done,
             "out": job.rows.filter(state=State.LEFT_OUT).order_by("number")[:MOST_SHOWN],
@@ -178,10 +182,11 @@ class JobPage(View):
             "verb": VERBS.get(Kind(job.kind), "Bring them in"),
             "may_confirm": may_do and job.status == Status.READY and job.total > job.failed,
             "may_approve": may_do and approval is not None and request.user.has_perm(PERMISSION),
-            "may_stop": may_do and job.status in (*UNDER_WAY, Status.READY),
+            "may_stop": may_do and job.status in (Status.LOOKING, Status.RUNNING),
             "may_undo": works.undo_kind is not None and may(request, works.undo_kind) and _has_done(job),
             "by_hand": BY_HAND.get(Kind(job.kind), ""),
-            "undone_by": job.undone_by.order_by("-pk").first(),
+            "undone_by": undone_by,
+            "is_undone": undone_by is not None and undone_by.status != Status.STOPPED,
         }
         return TemplateResponse(request, "billing/job.html", context, status=409 if refusal else 200)
 

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField(help_text='Its line in a file, or its place.')),
                 ('cells', models.JSONField(help_text='By the name of the column.')),
-                ('state', models.CharField(choices=[('new', 'Not looked at'), ('looked', 'Looked at'), ('done', 'Done'), ('skipped', 'Nothing to do'), ('left_out', 'Left out')], default='new', max_length=10)),
+                ('state', models.CharField(choices=[('new', 'Not looked at'), ('looked', 'Not done'), ('done', 'Done'), ('skipped', 'Nothing to do'), ('left_out', 'Left out')], default='new', max_length=10)),
                 ('what', models.TextField(blank=True, default='', help_text='What would happen, as it was looked at.')),
                 ('amount', models.DecimalField(blank=True, decimal_places=10, help_text='Charged (below 0: credited) at once.', max_digits=30, null=True)),
                 ('currency', models.CharField(blank=True, default='', max_length=3)),

@@ -71,7 +71,7 @@ class BulkRow(models.Model):
 
     class State(models.TextChoices):
         NEW = "new", "Not looked at"
-        LOOKED = "looked", "Looked at"
+        LOOKED = "looked", "Not done"
         DONE = "done", "Done"
         SKIPPED = "skipped", "Nothing to do"
         LEFT_OUT = "left_out", "Left out"

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Sum
+from django.db.models import Count, Sum
 
 from billing import proration
 from billing.errors import SubscriptionNotFound
@@ -59,6 +58,8 @@ def begin(*, plan: Plan, versions: Collection[int], actor: Actor, at: datetime) 
 def look(job: BulkJob, row: BulkRow, wall: datetime) -> None:
     """What the move of one holder comes to."""
     held = _held(row)
+    if held.plan.version == row.cells["to"]:
+        raise InvalidRequest("It is on that version already.")
     outcome = subscriptions.preview_update(subject=held.subject, request=_update(row), at=held.customer.now(wall))
     row.what, row.fingerprint = _told(held, outcome), outcome.fingerprint
     row.amount, row.currency = outcome.total, outcome.currency
@@ -103,18 +104,17 @@ def _update(row: BulkRow) -> Update:
 
 
 def _told(held: Subscription, outcome: Outcome) -> str:
-    """Each feature with what is left of it and what the new version grants; then what comes with the next invoice."""
+    """Each feature with what was used of it and what the new version grants; then what comes with the next invoice."""
     sums = Balance.objects.filter(subscription=held, ended_at=None).values_list("feature__name")
-    of_each = sums.annotate(sum=Sum(F("granted") - F("usage") - F("held") - F("expired"))).order_by("feature__name")
-    left: dict[str, Decimal] = dict(of_each)
-    items = [item for start in outcome.starts for item in start.holding.items]
-    told = []
-    for item in items:
-        before = left.pop(item.feature.name, None)
-        now = f"{wording.number(before)} left" if before is not None else "none"
-        told.append(f"{item.feature}: {now} → {wording.sentence(item, settings.CURRENCY)}")
-    told += [f"{name}: {wording.number(before)} left → ended" for name, before in left.items()]
+    of_each = sums.annotate(Sum("usage"), Sum("granted")).order_by("feature__name")
+    before = {name: f"{wording.number(used)} of {wording.number(granted)} used" for name, used, granted in of_each}
+    told = [
+        f"{item.feature}: {before.pop(item.feature.name, 'none')} → {wording.sentence(item, settings.CURRENCY)}"
+        for start in outcome.starts
+        for item in start.holding.items
+    ]
+    told += [f"{name}: {used} → ends" for name, used in before.items()]
     if outcome.next_cycle is not None and outcome.next_cycle.lines:
         total = proration.total(outcome.next_cycle.lines)
-        told.append(f"Next invoice: {wording.amount(total, outcome.currency)}")
+        told.append(f"Next invoice: {wording.money(total, outcome.currency)}")
     return "; ".join(told)

@@ -15,6 +15,7 @@ from billing.models import BulkJob, Invoice, Operation, Subscription
 from billing.services import bulk, jobs, subscriptions
 from billing.services.collection import payments
 from billing.services.due import clock as clocks
+from billing.services.plan_changes.requests import Update
 from config import clock
 from entities.models import Customer
 from entities.subject import Subject
@@ -51,6 +52,11 @@ def look(staff: Staff) -> BulkJob:
     """The dry run."""
     url = reverse("admin:plans_plan_move", args=[Plan.objects.get(slug="workspace_pro", version=1).pk])
     assert "v1: 3 on it" in staff.get(url)
+    return look_again(staff)
+
+
+def look_again(staff: Staff) -> BulkJob:
+    url = reverse("admin:plans_plan_move", args=[Plan.objects.get(slug="workspace_pro", version=1).pk])
     staff.post(url, status=302, versions=["1"])
     return BulkJob.objects.latest("pk")
 
@@ -83,7 +89,7 @@ def test_holders_are_looked_at_then_moved_and_moved_back(staff: Staff) -> None:
     job = look(staff)
     shown = staff.get(page_of(job))
     assert (job.status, held()) == ("ready", [1, 1, 1])
-    for text in ("3 hold version 1", "Charged at once: $18.00", "API Requests: 10,000 left → 10,000 API Requests"):
+    for text in ("3 hold version 1", "Charged at once: $18.00", "API Requests: 0 of 10,000 used → 10,000 API Requests"):
         assert text in shown
     assert "This field is required" in staff.post(page_of(job), confirm="1", reason=" ")
     confirm(staff, job)
@@ -192,6 +198,26 @@ def test_it_is_stopped_after_the_row_at_hand(staff: Staff, monkeypatch: Any) -> 
     assert (job.status, job.done, held()) == ("stopped", 1, [2, 1, 1])
     assert "2 not reached" in staff.get(page_of(job))
     assert bulk.resume() == 0
+    monkeypatch.setattr(subscriptions, "update", update)
+    rest = look_again(staff)
+    confirm(staff, rest)
+    assert (rest.total, held()) == (2, [2, 2, 2])
+
+
+def test_a_way_back_that_was_stopped_is_gone_again_without_those_who_went(staff: Staff) -> None:
+    job = confirm(staff, look(staff))
+    staff.post(page_of(job), status=302, undo="1")
+    back = BulkJob.objects.latest("pk")
+    staff.post(page_of(back), status=302, stop="1")
+    acme = Subscription.objects.live().get(customer__external_id="acme")
+    update = Update(subscription_id=acme.public_id, version=1)
+    subscriptions.update(subject=acme.subject, request=update, at=NOVEMBER, actor=stories.TESTS)
+    assert "Take it back" in staff.get(page_of(job))
+    staff.post(page_of(job), status=302, undo="1")
+    again = BulkJob.objects.latest("pk")
+    assert left_out(again) == {"acme": "It is on that version already."}
+    confirm(staff, again)
+    assert held() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("group", "status"), [("Read only", 403), ("Support", 403), ("Billing", 302)])
