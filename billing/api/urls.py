@@ -1,6 +1,6 @@
 from django.urls import path
 
-from billing.api import balance_views, event_views, explain_views, legacy, license_views
+from billing.api import balance_views, event_views, explain_views, legacy, license_views, webhook_endpoint_views
 from billing.api.billing_urls import billing_urlpatterns
 
 urlpatterns = [
@@ -17,6 +17,11 @@ urlpatterns = [
     path("licenses.list", license_views.ListLicenses.as_view()),
     path("licenses.list_assignments", license_views.ListAssignments.as_view()),
     path("balances.explain", explain_views.Explain.as_view()),
+    path("webhooks.create", webhook_endpoint_views.CreateWebhook.as_view()),
+    path("webhooks.get", webhook_endpoint_views.GetWebhook.as_view()),
+    path("webhooks.list", webhook_endpoint_views.ListWebhooks.as_view()),
+    path("webhooks.update", webhook_endpoint_views.UpdateWebhook.as_view()),
+    path("webhooks.delete", webhook_endpoint_views.DeleteWebhook.as_view()),
     path("events.list", event_views.ListEvents.as_view()),
     path("events.aggregate", event_views.AggregateEvents.as_view()),
     # The older clients and atmn.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
 from billing.models import (
     Approval,
@@ -23,6 +23,8 @@ from billing.models import (
     Refusal,
     UsageCounter,
     UsageEvent,
+    WebhookDelivery,
+    WebhookMessage,
 )
 
 BATCH = 5_000
@@ -41,6 +43,7 @@ class Pruned:
     rows: int = 0
     checks: int = 0
     approvals: int = 0
+    webhooks: int = 0
 
 
 def count(
@@ -61,6 +64,7 @@ def count(
         rows=_old_rows(bodies_before).count(),
         checks=sum(rows.count() for rows in _old_traffic(events_before)),
         approvals=_old_approvals(approvals_before).count(),
+        webhooks=_old_webhooks(bodies_before).count(),
     )
 
 
@@ -154,6 +158,18 @@ def remove_rows(*, before: datetime, batch: int = BATCH) -> Iterator[int]:
     while keys := list(_old_rows(before).values_list("pk", flat=True)[:batch]):
         gone, _ = BulkRow.objects.filter(pk__in=keys).delete()
         yield gone
+
+
+def prune_webhooks(*, before: datetime, batch: int = BATCH) -> Iterator[int]:
+    """Remove what applications were told before an instant, with its attempts; what still waits to be sent stays."""
+    while keys := list(_old_webhooks(before).values_list("pk", flat=True)[:batch]):
+        WebhookMessage.objects.filter(pk__in=keys).delete()
+        yield len(keys)
+
+
+def _old_webhooks(before: datetime) -> QuerySet[WebhookMessage]:
+    waiting = WebhookDelivery.objects.filter(message=OuterRef("pk"), status=WebhookDelivery.Status.PENDING)
+    return WebhookMessage.objects.filter(~Exists(waiting), created_at__lt=before)
 
 
 def _old_rows(before: datetime) -> QuerySet[BulkRow]:

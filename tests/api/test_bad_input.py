@@ -126,6 +126,13 @@ CALLS: dict[str, Any] = {
     },
     "customers.delete": {"customer_id": "acme"},
     "invoices.list": {**ALICE, "status": ["paid"], "processor_types": ["stripe"], "limit": 5, "start_cursor": ""},
+    "webhooks.create": {
+        "id": "app",
+        "url": "https://app.example/",
+        "events": ["billing.updated"],
+        "description": "The app",
+        "disabled": False,
+    },
     "sandbox.set_clock": {"customer_id": "acme", "now": ms("2026-04-02")},
     "check": {**ALICE, "feature_id": "messages", "required_quantity": 1},
     "track": {**ALICE, "feature_id": "messages", "value": 1},
@@ -144,6 +151,7 @@ NEEDED = {
     "entities.get": {"entity_id"},
     "entities.delete": {"entity_id"},
     "customers.get": {"customer_id"},
+    "webhooks.create": {"id", "url"},
     "sandbox.set_clock": {"customer_id", "now"},
 }
 

@@ -11,8 +11,22 @@ from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection, transaction
 from django.db.utils import IntegrityError
 
-from billing.models import Approval, Balance, BulkJob, BulkRow, LedgerEntry, ProcessorEvent, UsageCounter, UsageEvent
+from billing.models import (
+    Approval,
+    Balance,
+    BulkJob,
+    BulkRow,
+    LedgerEntry,
+    ProcessorEvent,
+    UsageCounter,
+    UsageEvent,
+    WebhookDelivery,
+    WebhookMessage,
+    WebhookType,
+)
 from billing.services import audit
+from billing.services.webhooks import endpoints, outbox
+from billing.services.webhooks.endpoints import Terms
 from config import clock
 from config.access.models import IdempotentResponse
 from entities.models import Customer
@@ -165,6 +179,19 @@ def test_what_a_second_person_was_asked_goes_in_the_end(acme: Account) -> None:
         assert Approval.objects.count() == 3
         assert " 2 approvals" in prune()
     assert Approval.objects.get().asked_at == TODAY - timedelta(days=399)
+
+
+def test_old_webhooks_go_unless_they_wait(db: None) -> None:
+    app = endpoints.create("app", Terms("http://127.0.0.1:9/"), at=TODAY)
+    for days, status in ((91, "delivered"), (91, "failed"), (91, "pending"), (89, "delivered")):
+        with clock.frozen(TODAY - timedelta(days=days)):
+            outbox.write(WebhookType.TEST, {}, cause=f"{days} {status}", at=TODAY, endpoint_pk=app.pk)
+        if status != "pending":
+            newest = WebhookDelivery.objects.latest("pk")
+            WebhookDelivery.objects.filter(pk=newest.pk).update(status=status, next_attempt_at=None)
+    with clock.frozen(TODAY):
+        assert "and 2 webhooks" in prune(batch=1)
+    assert list(WebhookMessage.objects.order_by("pk").values_list("cause", flat=True)) == ["91 pending", "89 delivered"]
 
 
 @pytest.mark.parametrize("options", [{"events": 30}, {"entries": 0}, {"bodies": -1}, {"approvals": 30}, {"batch": 0}])

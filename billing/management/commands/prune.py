@@ -13,8 +13,8 @@ LEAST_DAYS = 31  # the present month's usage must stay explicable
 
 class Command(BaseCommand):
     """Let go of what is old: events, counts of checks, ledger entries (folded into one per balance), answers to
-    idempotency keys, texts of processor events, rows of jobs, counters of limits. Balances and invoices never change,
-    verify stays clean.
+    idempotency keys, texts of processor events, rows of jobs, webhooks, counters of limits. Balances and invoices never
+    change, verify stays clean.
 
     Once a day is enough. Safe to kill and to run again; it works in batches and blocks nobody for long.
     """
@@ -24,9 +24,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--events", type=int, default=400, metavar="DAYS", help="keep events this long (400)")
         parser.add_argument("--entries", type=int, default=400, metavar="DAYS", help="keep ledger entries apart (400)")
-        parser.add_argument(
-            "--bodies", type=int, default=90, metavar="DAYS", help="keep what processors sent and the rows of jobs (90)"
-        )
+        kept = "keep what processors sent, what applications were told, and the rows of jobs (90)"
+        parser.add_argument("--bodies", type=int, default=90, metavar="DAYS", help=kept)
         parser.add_argument(
             "--approvals", type=int, default=400, metavar="DAYS", help="keep what a second person was asked (400)"
         )
@@ -57,6 +56,7 @@ class Command(BaseCommand):
             rows=sum(pruning.remove_rows(before=bodies, batch=batch)),
             checks=pruning.prune_traffic(before=events),
             approvals=pruning.prune_approvals(before=approvals),
+            webhooks=sum(pruning.prune_webhooks(before=bodies, batch=batch)),
         )
         self._tell("Removed", found)
         self.stdout.write(f"Removed {idempotency.prune(at=now)} answers to idempotency keys.")
@@ -65,5 +65,5 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{verb} {found.events} events, {found.entries} ledger entries, {found.counters} counters, "
             f"{found.checks} counts of checks and refusals, {found.approvals} approvals, the texts of {found.bodies} "
-            f"processor events and {found.rows} rows of jobs."
+            f"processor events and {found.rows} rows of jobs, and {found.webhooks} webhooks."
         )
