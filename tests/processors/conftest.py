@@ -26,11 +26,11 @@ def fake(stripe: StandIn) -> FakeStripe:
     return stripe.fake
 
 
-@pytest.fixture
-def shop(api: Api, stripe: StandIn) -> Shop:
+@pytest.fixture(scope="module")
+def sold(stage: Api) -> Shop:
     """Free, Pro at 20, Premium at 50, Team with seats at 10, Packs bought in advance; words are billed by use, metered
     has no base price."""
-    shop = Shop(api)
+    shop = Shop(stage)
     shop.plan("free", None, monthly("messages", 100))
     shop.plan("pro", 20, monthly("messages", 500), monthly("words", 100, amount=1, billing_units=10))
     shop.plan("premium", 50, monthly("messages", 1000))
@@ -39,6 +39,12 @@ def shop(api: Api, stripe: StandIn) -> Shop:
     shop.plan("team", 20, seats(1, 10, "prorate_immediately", "prorate_immediately"), group="team")
     shop.plan("packs", 20, prepaid("messages", 0, 5, 100), monthly("words", 100), group="packs")
     return shop
+
+
+@pytest.fixture
+def shop(sold: Shop, db: None, stripe: StandIn) -> Shop:
+    """What is sold, for Stripe to collect."""
+    return sold
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,14 @@ class FakeStripe:
         self.late = 0  # seconds that renewals come after their time
         self.webhooks = webhooks.Webhooks(self.world)
         self._kept: dict[str, tuple[str, Answer]] = {}
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """What happens in the block has not happened afterwards, but for products: who made them remembers them."""
+        before = copy.deepcopy((self.world.things, self.world.events, self._kept))
+        yield
+        before[0]["product"] = self.world.things["product"]
+        self.world.things, self.world.events, self._kept = before
 
     # -- the wire --
 
