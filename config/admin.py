@@ -17,7 +17,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from config import clock, csv_stream, journal, zones
-from config.actor import Actor
+from config.actor import Actor, told
 from config.journal import Done, Movement
 
 admin.site.index_template = "billing/home.html"
@@ -90,6 +90,7 @@ class Admin(Told):
     list_filter_submit = False
     formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     warn_unsaved_form = True
+    heading: ClassVar[str] = ""  # of the list, where the menu has another name for it than the model
     when_empty: ClassVar[str] = "What is written down here appears by itself."
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
@@ -98,6 +99,8 @@ class Admin(Told):
 
     def _shown(self, name: Any) -> Any:
         column = next((field for field in self.opts.fields if field.name == name), None)
+        if column is not None and column.name == "actor":
+            return admin.display(description="Who", ordering="actor")(_actor)
         if not isinstance(column, DateTimeField):
             return name
 
@@ -112,6 +115,10 @@ class Admin(Told):
         """For pages of rows that are gone: says so on the home page."""
         redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return redirect
+
+
+def _actor(row: Any) -> str:
+    return told(row.actor) or journal.NOTHING
 
 
 class ReadOnlyAdmin(Admin):

@@ -22,6 +22,7 @@ MOST = 3  # movements of an entry in the list
 class LogEntryAdmin(ReadOnlyAdmin):
     """Written with everything that staff do here."""
 
+    heading = "Audit log"
     when_empty = "What staff do, and why, is written down here."
     list_display = ("when", "who", "about", "what", "changed", "why")
     list_display_links = ("when", "what")
@@ -63,11 +64,6 @@ class LogEntryAdmin(ReadOnlyAdmin):
     def why(self, entry: LogEntry) -> str:
         """The reason given."""
         return journal.told(entry).reason or journal.NOTHING
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Under the name that the menu has for it."""
-        response: HttpResponse = super().changelist_view(request, {"title": "Audit log", **(extra_context or {})})
-        return response
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -1,6 +1,6 @@
 """Bars over time as inline SVG: nothing to load, readable without colours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -57,9 +57,14 @@ def days(
 
 
 def bars(
-    title: str, values: Sequence[tuple[str, Decimal]], *, marked: Sequence[Decimal] | None = None, mark: str = ""
+    title: str,
+    values: Sequence[tuple[str, Decimal]],
+    *,
+    marked: Sequence[Decimal] | None = None,
+    mark: str = "",
+    told: Callable[[Decimal], str] = quantity,
 ) -> Chart:
-    """Labelled values side by side; what is below 0 is drawn as 0 and told in its title."""
+    """Labelled values side by side, written as `told` does; what is below 0 is drawn as 0 and told in its title."""
     most = max((value for _, value in values), default=Decimal(0))
     step = Decimal(WIDTH) / max(len(values), 1)
     columns = []
@@ -72,15 +77,15 @@ def bars(
                 y=f"{FLOOR - height:.2f}",
                 width=f"{step * 8 / 10:.2f}",
                 height=f"{height:.2f}",
-                title=f"{label}: {quantity(value)}" + (f", {quantity(part)} {mark}" if part else ""),
+                title=f"{label}: {told(value)}" + (f", {told(part)} {mark}" if part else ""),
                 marked_y=f"{FLOOR - marked_height:.2f}",
                 marked_height=f"{marked_height:.2f}" if part else "",
             )
         )
     total = sum((value for _, value in values), Decimal(0))
     first, last = (values[0][0], values[-1][0]) if values else ("", "")
-    told = f"{quantity(sum(parts, Decimal(0)))} {mark}" if marked is not None else ""
-    return Chart(title, columns, first, last, quantity(most), quantity(total), told)
+    in_words = f"{told(sum(parts, Decimal(0)))} {mark}" if marked is not None else ""
+    return Chart(title, columns, first, last, told(most), told(total), in_words)
 
 
 def _height(value: Decimal, most: Decimal) -> Decimal:

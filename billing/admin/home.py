@@ -12,7 +12,7 @@ from django.db.models.functions import NullIf, TruncDate, TruncMonth
 from django.http import HttpRequest
 from django.urls import reverse
 
-from billing.admin import charts, refusals
+from billing.admin import bars, charts, refusals
 from billing.models import (
     Approval,
     Balance,
@@ -79,7 +79,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     steps = _steps()
     context |= {
         "needs": list(_needs(now)),
-        "out": _blocked(now),
+        "out": [(row, bars.bars([row])[0]) for row in _blocked(now)],
         "refused": [(one, refusals.often(one), refusals.why(one)) for one in refusals.lately(now)],
         "tiles": _tiles(now),
         "revenue": _revenue(now),
@@ -192,7 +192,7 @@ def _revenue(now: datetime) -> charts.Chart:
     )
     found = {(month.year, month.month): total for month, total in rows}
     values = [(f"{month:%b %Y}", found.get((month.year, month.month), Decimal(0))) for month in months]
-    return charts.bars(f"Billed by month, {settings.CURRENCY.upper()}", values)
+    return charts.bars("Billed by month", values, told=lambda value: money(value, settings.CURRENCY))
 
 
 def _months(now: datetime) -> list[datetime]:

@@ -11,6 +11,8 @@ from billing.models import Invoice, LedgerEntry, Operation
 from billing.templatetags.shown import money, quantity, signed
 from config import journal
 from entities.models import Customer, Entity
+from plans import wording
+from plans.models import Plan
 
 MOST = 20
 DONE = {
@@ -37,7 +39,7 @@ class Happening:
 
 
 def of(row: Customer | Entity) -> list[Happening]:
-    """The newest of each kind, together; five statements."""
+    """The newest of each kind, together; six statements."""
     found = [*_entries(row), *_operations(row), *_invoices(row)]
     # What staff did is told once: by ledger or operation, with the reason from the audit log, else by that log.
     done = list(_done(row))
@@ -74,11 +76,14 @@ def tell(entry: LedgerEntry, who: str) -> str:
     feature, kind = entry.balance.feature, entry.kind
     plain = not entry.held and not entry.expired
     if kind == LedgerEntry.Kind.USAGE and plain and not entry.granted:
-        return f"{who} used {quantity(entry.usage)} {feature}"
+        return f"{who} used {quantity(entry.usage)} {wording.name(feature, entry.usage)}"
     if kind == LedgerEntry.Kind.GRANT and plain and not entry.usage:
-        return f"{who} was granted {quantity(entry.granted)} {feature}" if entry.granted else f"{who} got {feature}"
+        amount = f"{quantity(entry.granted)} {wording.name(feature, entry.granted)}"
+        return f"{who} was granted {amount}" if entry.granted else f"{who} got {feature}"
     if kind == LedgerEntry.Kind.SEAT and entry.reason:
         return entry.reason
+    if kind == LedgerEntry.Kind.EXPIRY and not entry.granted and not entry.usage and not entry.held:
+        return f"{quantity(entry.expired)} {wording.name(feature, entry.expired)} of {who} expired"
     if kind == LedgerEntry.Kind.RESET:
         return f"{feature} of {who} was reset"
     return f"{feature} of {who}: {entry.get_kind_display().lower()}, {describe(entry)}"
@@ -98,9 +103,12 @@ def _entries(row: Customer | Entity) -> Iterable[Happening]:
 
 
 def _operations(row: Customer | Entity) -> Iterable[Happening]:
-    operations = Operation.objects.filter(**_about(row)).select_related("entity")
-    for operation in operations.order_by("-pk")[:MOST]:
-        plan = operation.request.get("plan") or ""
+    operations = list(Operation.objects.filter(**_about(row)).select_related("entity").order_by("-pk")[:MOST])
+    slugs = {operation.request.get("plan") or "" for operation in operations}
+    names = dict(Plan.objects.filter(slug__in=slugs, is_latest=True).values_list("slug", "name"))
+    for operation in operations:
+        slug = operation.request.get("plan") or ""
+        plan = names.get(slug, slug)
         holder = f" · {operation.entity}" if isinstance(row, Customer) and operation.entity else ""
         text = f"{_kind(operation)} {plan}".strip() + holder
         url = reverse("admin:billing_operation_change", args=[operation.pk])

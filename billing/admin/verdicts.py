@@ -1,5 +1,6 @@
 """What `check` would say, and from which balances: read as it stands, without refilling anything."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from config.errors import DomainError
 from entities.subject import Subject
 from plans.models import Feature
 
-LEVELS = {"pool": "shared", "slice": "its share of the customer's plan", "own": "its own"}
+LEVELS = {"pool": "shared", "slice": "its share", "own": "its own"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,15 @@ class Verdict:
     sources: list[Source]
 
 
-def of(subject: Subject, feature: Feature, *, wall: datetime, required: Decimal = Decimal(1)) -> Verdict:
-    """May the subject use this much of the feature now?"""
+def of(
+    subject: Subject,
+    feature: Feature,
+    *,
+    wall: datetime,
+    plans: Mapping[int, str],
+    required: Decimal = Decimal(1),
+) -> Verdict:
+    """May the subject use this much of the feature now? `plans` names the plans of balances, by their keys."""
     try:
         found = sources.read(
             customer_id=subject.customer_id, entity_id=subject.entity_id, feature=feature.slug, wall=wall
@@ -45,17 +53,17 @@ def of(subject: Subject, feature: Feature, *, wall: datetime, required: Decimal 
         return Verdict(str(feature), False, refusal.message, [])
     verdict = deciding.decide(found, required, {})
     at = found.scope.at
-    rows = [_source(row, at) for row in found.rows]
+    rows = [_source(row, at, plans) for row in found.rows]
     due = [row for row in rows if row.due_at is not None]
     return Verdict(
         str(feature), verdict.allowed, _why(subject, feature, verdict, found.rows, bool(due), required), rows
     )
 
 
-def _source(row: BalanceRow, at: datetime) -> Source:
-    origin = row.plan_slug or "granted by hand"
+def _source(row: BalanceRow, at: datetime, plans: Mapping[int, str]) -> Source:
+    origin = plans.get(row.id) or row.plan_slug or "granted by hand"
     rollover = ", rolled over" if row.is_rollover else ""
-    text = f"{origin} ({LEVELS.get(row.level, row.level)}{rollover})"
+    text = f"{origin}, {LEVELS.get(row.level, row.level)}{rollover}"
     left = "Unlimited" if row.unlimited else f"{quantity(row.left)} of {quantity(row.granted)}"
     is_due = row.next_reset_at is not None and row.next_reset_at <= at
     return Source(row.id, text, left, row.next_reset_at if is_due else None)

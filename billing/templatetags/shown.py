@@ -9,11 +9,14 @@ from django.conf import settings
 from django.utils.safestring import SafeString
 
 from config import zones
+from config.actor import told
 from plans import pricing, wording
 
 register = template.Library()
 
 MINUS = "\N{MINUS SIGN}"
+
+register.filter("who", told)
 
 
 @register.filter

@@ -39,8 +39,8 @@ class CustomerAdmin(Exported):
     """Who pays."""
 
     when_empty = "Applications make customers with customers.get_or_create. Add one by hand, or import a CSV file."
-    list_display = ("external_id", "name", "email", "plans", "members", "owed", "created_at")
-    list_display_links = ("external_id", "name")
+    list_display = ("called", "external_id", "email", "plans", "members", "owed", "created_at")
+    list_display_links = ("called", "external_id")
     search_fields = ("external_id", "name", "email", "processor_id")
     search_help_text = "Customer id, name, e-mail or id at the payment processor"
     list_filter = (("deleted_at", admin.EmptyFieldListFilter), ("clock_at", admin.EmptyFieldListFilter))
@@ -61,6 +61,11 @@ class CustomerAdmin(Exported):
             entity_count=Subquery(entities.values(count=Count("pk"))),
             unpaid_total=Subquery(unpaid.values(sum=Sum("total"))),
         ).prefetch_related(_prefetch(held))
+
+    @display(description="Name", ordering="name")
+    def called(self, customer: Customer) -> str:
+        """Without a name, its id."""
+        return str(customer)
 
     @display(description="Plans of its own")
     def plans(self, customer: Any) -> str:
@@ -188,6 +193,7 @@ def page(request: HttpRequest, customer: Customer) -> dict[str, Any]:
     rows = list(held.current_or_scheduled().order_by("is_add_on", "pk"))
     pools = Balance.objects.live(at).filter(customer=customer, level=Balance.Level.POOL).select_related("feature")
     unpaid = Invoice.objects.payable().filter(customer=customer)
+    bills = _next_invoices(customer)
     return {
         "customer": customer,
         "at": at,
@@ -198,7 +204,8 @@ def page(request: HttpRequest, customer: Customer) -> dict[str, Any]:
         "held": [(row, ways(request, row)) for row in rows],
         "bars": bars(pools.order_by("feature__name", "pk")),
         "table": entity_table.page(customer, at=at, text=text, number=number),
-        "bills": _next_invoices(customer),
+        "bills": bills,
+        "to_come": sum(bill.total for bill in bills or ()),
         "invoices": Invoice.objects.filter(customer=customer).shown()[:8],
         "timeline": timeline.of(customer),
         "is_sandbox": settings.ENVIRONMENT != "live",

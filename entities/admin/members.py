@@ -36,13 +36,23 @@ class EntityAdmin(ReadOnlyAdmin, Exported):
     when_empty = "Applications make them with entities.create. To add them by hand, open their customer."
     actions = ("export",)
     exported = ("customer__external_id", "external_id", "name", "feature__slug", "created_at", "deleted_at")
-    list_display = ("external_id", "name", "customer_link", "feature", "created_at", "status")
-    list_display_links = ("external_id", "name")
+    list_display = ("called", "external_id", "customer_link", "kind", "created_at", "status")
+    list_display_links = ("called", "external_id")
     list_select_related = ("customer", "feature")
     list_filter = (("deleted_at", admin.EmptyFieldListFilter), "feature")
     search_fields = ("external_id", "name", "=customer__external_id")
     search_help_text = "Entity id or name, or the exact id of a customer"
     ordering = ("-id",)
+
+    @display(description="Name", ordering="name")
+    def called(self, entity: Entity) -> str:
+        """Without a name, its id."""
+        return str(entity)
+
+    @display(description="What", ordering="feature")
+    def kind(self, entity: Entity) -> str:
+        """One of the feature, where that has a word for one."""
+        return entity.feature.display_singular or str(entity.feature)
 
     @display(description="Customer", ordering="customer__external_id")
     def customer_link(self, entity: Entity) -> str:
@@ -74,12 +84,17 @@ def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:
     at = customer.now(wall)
     mine = Balance.objects.filter(entity=entity).select_related("feature", "subscription__plan")
     live = [row for row in mine.filter(ended_at=None).order_by("feature__name", "pk") if not _is_over(row, at)]
-    pools = Balance.objects.live(at).filter(customer=customer, level=Balance.Level.POOL).select_related("feature")
+    pools = (
+        Balance.objects.live(at)
+        .filter(customer=customer, level=Balance.Level.POOL)
+        .select_related("feature", "subscription__plan")
+    )
     shared = [row for row in pools.order_by("feature__name", "pk") if not row.feature.is_allocated]
     held = Subscription.objects.filter(entity=entity).select_related("plan", "customer", "entity")
     rows = list(held.current_or_scheduled().order_by("is_add_on", "pk"))
     features = {row.feature_id: row.feature for row in [*live, *shared] if not row.feature.is_allocated}
     subject, need = Subject(customer, entity), _needed(request.GET.get("need", ""))
+    plans = {row.pk: row.subscription.plan.name for row in [*live, *shared] if row.subscription is not None}
     shown = list(features.values())[:MOST_VERDICTS] if entity.deleted_at is None else []
     return {
         "entity": entity,
@@ -93,7 +108,7 @@ def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:
         ],
         "pools": bars(shared),
         "need": need,
-        "verdicts": [verdicts.of(subject, feature, wall=wall, required=need) for feature in shown],
+        "verdicts": [verdicts.of(subject, feature, wall=wall, plans=plans, required=need) for feature in shown],
         "ended": mine.exclude(ended_at=None).order_by("-ended_at")[:5],
         "charts": _charts(entity, at, shown),
         "bills": _next_invoices(entity, rows),

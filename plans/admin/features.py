@@ -75,7 +75,7 @@ class FeatureAdmin(CatalogAdmin):
     search_fields = ("slug", "name")
     fields = ("name", "slug", "type", "consumable", "event_names", "display_singular", "display_plural")
     inlines = (CostInline,)
-    ordering = ("name", "slug")
+    ordering = ("name",)
     actions = ("archive", "bring_back", "export")
     kind = "features"
 

@@ -50,6 +50,18 @@ class ItemInline(StackedInline):
     extra = 0
     formfield_overrides: ClassVar[Any] = {DecimalField: {"widget": QuantityInput}}
     verbose_name = "item"
+    labels: ClassVar[dict[str, str]] = {
+        "entity_feature": "For each",
+        "reset_interval": "Refills every",
+        "billing_method": "How more is sold",
+        "price_amount": "Price",
+        "price_interval": "Price is per",
+        "reset_interval_count": "Refills every so many",
+        "price_interval_count": "Price is per so many",
+        "billing_units": "Price is for so many units",
+        "on_increase": "When there are more",
+        "on_decrease": "When there are fewer",
+    }
     verbose_name_plural = "Items: what the plan grants, and what more of it costs"
     fieldsets = (
         (None, {"fields": (("feature", "included", "unlimited"), ("entity_feature", "reset_interval"))}),
@@ -69,6 +81,13 @@ class ItemInline(StackedInline):
             },
         ),
     )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Under the names that people use."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.label = self.labels.get(db_field.name, field.label)
+        return field
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlanItem]:
         """With the features' names."""
@@ -112,7 +131,7 @@ class PlanAdmin(CatalogAdmin):
     list_filter = (("archived_at", admin.EmptyFieldListFilter), "is_add_on", "auto_enable", "is_latest")
     search_fields = ("slug", "name")
     inlines = (ItemInline,)
-    ordering = ("name", "slug", "-version")
+    ordering = ("name",)
     actions = ("archive", "bring_back", "export")
     kind = "plans"
     change_form_before_template = "plans/plan_summary.html"

@@ -118,7 +118,7 @@ def test_a_workspace_is_moved_to_pro(staff: Staff) -> None:
     assert "$20.00" in seen.text
     assert stories.plan_of(globex, "workspace_a").plan == pro
     page = staff.get(reverse("admin:entities_entity_change", args=[stories.entity(globex, "workspace_a").pk]))
-    assert re.search(r"Plan attached: workspace_pro</a>\s+<br>They outgrew it", page)
+    assert re.search(r"Plan attached: Workspace Pro</a>\s+<br>They outgrew it", page)
 
 
 def test_a_plan_is_canceled_at_the_cycles_end_and_kept_after_all(staff: Staff) -> None:

@@ -1,12 +1,17 @@
 """Customers made and edited by hand, and what is found."""
 
+import re
+
 import pytest
 from django.urls import reverse
 
+from billing.admin.actions.base import link
 from billing.models import Invoice
 from config import clock
 from config.access import keys
+from config.actor import told
 from entities.models import Customer
+from entities.subject import Subject
 from plans.models import Plan
 from tests.admin import stories
 from tests.admin.stories import Staff
@@ -82,3 +87,38 @@ def test_the_command_palette_finds_the_same(staff: Staff) -> None:
     page = staff.get(reverse("admin:search") + "?s=alice")
     assert "Alice" in page
     assert "Acme" in page
+
+
+@pytest.mark.parametrize(
+    ("actor", "shown"),
+    [
+        ("staff:anna", "anna"),
+        ("key:sl_test_ab", "API key sl_test_ab…"),
+        ("run_due", "schedule"),
+        ("create_api_key", "create api key"),
+        ("", ""),
+        ("staff:", "staff:"),
+    ],
+)
+def test_actors_are_told_as_people_say_it(actor: str, shown: str) -> None:
+    assert told(actor) == shown
+
+
+def test_people_read_names_where_machines_have_ids(staff: Staff) -> None:
+    globex = stories.workspaces()
+    entity = stories.entity(globex, "workspace_a")
+    page = staff.get(reverse("admin:entities_entity_change", args=[entity.pk]))
+    assert "Workspace Free, its own" in page
+    assert "Plan attached: Workspace Free" in page
+    assert "Plan attached: workspace_free" not in page
+    choice = staff.get(link("attach-plan", globex, entity=entity))
+    assert "Workspace Free · no base price · held now" in choice
+    # Whoever is on a tier comes for another of its group.
+    assert re.search(r"selected[^>]*>\s*Workspace Pro · \$20 per month", choice)
+
+
+def test_what_is_to_come_is_summed_over_all_who_pay(staff: Staff) -> None:
+    globex = stories.workspaces()
+    stories.attach(Subject(globex, stories.member_of(globex, "lab", "workspaces")), "workspace_pro")
+    page = staff.get(reverse("admin:entities_customer_change", args=[globex.pk]))
+    assert re.search(r'sl-big">\$40\.00 <small[^>]*>in 2 invoices', page)

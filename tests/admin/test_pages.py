@@ -201,8 +201,8 @@ def test_the_home_page_tells_what_needs_a_person(staff: Staff) -> None:
     acme = stories.team()
     page = staff.get(address("index"))
     assert "All well" in page
-    assert "Out, or nearly out" in page
-    assert "Meeting Summaries: 0 of 50 left" in page
+    assert "Blocked, or about to be" in page
+    assert "0 of 50 left" in page
     Invoice.objects.filter(customer=acme).shown().update(status=Invoice.Status.OPEN)
     assert "unpaid: $" in staff.get(address("index"))
 

@@ -131,7 +131,7 @@ def test_five_seats_with_fifty_summaries_each(anna: Page) -> None:
     customer(anna, "org_123", "Acme")
     card(anna)
     press(anna, "Attach or change plan")
-    anna.get_by_label("Plan", exact=False).select_option(label="Team")
+    anna.get_by_label("Plan", exact=False).select_option(label="Team · $30 per month")
     expect(preview(anna)).to_contain_text("Team starts now")
     confirm(anna, "Attach it", "They signed")
     for name in ("Alice", "Bob", "Carol", "Dave", "Erin"):
@@ -172,7 +172,10 @@ def test_two_workspaces_on_two_tiers(anna: Page) -> None:
     customer(anna, "globex", "Globex")
     turn_clock(anna, "2027-01-01T00:00")
     card(anna)
-    for name, tier in (("Workspace A", "Workspace Free"), ("Workspace B", "Workspace Pro")):
+    for name, tier in (
+        ("Workspace A", "Workspace Free · no base price"),
+        ("Workspace B", "Workspace Pro · $20 per month"),
+    ):
         entity(anna, name, name.lower().replace(" ", "_"), "Workspaces")
         press(anna, name)
         press(anna, "Attach or change plan")
@@ -183,7 +186,7 @@ def test_two_workspaces_on_two_tiers(anna: Page) -> None:
 
     press(anna, "Workspace A")
     press(anna, "Attach or change plan")
-    anna.get_by_label("Plan", exact=False).select_option(label="Workspace Pro")
+    anna.get_by_label("Plan", exact=False).select_option(label="Workspace Pro · $20 per month")
     shown = preview(anna)
     expect(shown).to_contain_text("Workspace Pro starts now")
     expect(shown).to_contain_text("$20.00")

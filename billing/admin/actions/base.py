@@ -57,6 +57,13 @@ class Target:
         return f"{self.entity} of {self.customer}" if self.entity is not None else str(self.customer)
 
     @property
+    def page_name(self) -> str:
+        """What that page shows, as a link back says it."""
+        if self.balance is not None:
+            return str(self.balance)
+        return f"Invoice {self.invoice}" if self.invoice is not None else self.name
+
+    @property
     def page(self) -> str:
         """The address of the page that shows it."""
         if self.balance is not None:

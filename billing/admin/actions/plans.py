@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.db.models import Q, QuerySet
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
@@ -22,20 +23,40 @@ from billing.services.plan_changes.requests import Attach, Customize, Quantity, 
 from config.actor import Actor
 from config.errors import InvalidRequest
 from config.journal import Movement
+from entities.subject import Subject
+from plans import wording
 from plans.models import Feature, ItemTerms, Plan
 
 PREFIX = "quantity_of_"
 
 
+class PlanChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """Plans with their prices: `Workspace Pro · $20 per month`."""
+
+    held: frozenset[str] = frozenset()
+
+    def label_from_instance(self, obj: Any) -> str:
+        """As a customer would read it, and whether it is held already."""
+        price = " ".join(wording.base_price(obj, settings.CURRENCY)) if obj.price_amount else "no base price"
+        return f"{obj.name} · {price}" + (" · held now" if obj.slug in self.held else "")
+
+
 class PlanForm(forms.Form):
     """A plan, and how many of what is prepaid."""
 
-    plan = forms.ModelChoiceField(Plan.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget)
+    plan = PlanChoice(Plan.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, subject: Subject, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choice: Any = self.fields["plan"]
         choice.queryset = Plan.objects.live().order_by("name")
+        held = Subscription.objects.in_scope(subject).live().select_related("plan")
+        groups = {row.plan.slug: row.plan.group for row in held if not row.is_add_on}
+        choice.held = frozenset(groups)
+        if groups:
+            # Whoever has a plan comes for another of its group.
+            others = choice.queryset.filter(group__in=groups.values(), is_add_on=False).exclude(slug__in=groups)
+            choice.initial = others.first()
         bought = Q(type=Feature.Type.METERED) | Q(type=Feature.Type.CREDIT_SYSTEM)
         prepaid = Plan.objects.live().filter(items__billing_method=ItemTerms.BillingMethod.PREPAID)
         features = Feature.objects.filter(bought, pk__in=prepaid.values("items__feature"), archived_at=None).order_by(
@@ -59,7 +80,10 @@ class AttachPlan(Action):
     title = "Attach or change plan"
     verb = "Attach it"
     permission = "can_attach_plan"
-    form_class = PlanForm
+
+    def form(self, data: Any = None) -> forms.Form:
+        """Which plan; the one of the same group first where one is held."""
+        return PlanForm(data, subject=self.target.subject)
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What starts, ends and is charged."""

@@ -27,7 +27,10 @@ DEMO = Actor("load_demo")
 FEATURES = [
     FeatureWish("seats", {"name": "Seats", "consumable": False, "display_singular": "seat", "display_plural": "seats"}),
     FeatureWish("summaries", {"name": "Meeting Summaries", "consumable": True, "display_plural": "summaries"}),
-    FeatureWish("workspaces", {"name": "Workspaces", "consumable": False, "display_plural": "workspaces"}),
+    FeatureWish(
+        "workspaces",
+        {"name": "Workspaces", "consumable": False, "display_singular": "workspace", "display_plural": "workspaces"},
+    ),
     FeatureWish("requests", {"name": "API Requests", "consumable": True, "display_plural": "requests"}),
 ]
 

@@ -88,3 +88,9 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   setTimeout(read, 1000);
 });
+
+// On a narrow screen the answer to the questions lies below them: show it.
+document.addEventListener("DOMContentLoaded", () => {
+  const effect = document.querySelector("[data-into-view]");
+  if (effect && effect.getBoundingClientRect().bottom > window.innerHeight) effect.scrollIntoView({ block: "start" });
+});
