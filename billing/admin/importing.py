@@ -70,17 +70,22 @@ class Import(View):
             rows = csv_imports.forecast(kind, csv_rows.read(kind, content))
         except DomainError as refusal:
             return self._page(request, form, refusal=refusal.message)
-        reason = reason_form(request, request.POST if "confirm" in request.POST else None, is_dangerous=True)
-        if "confirm" not in request.POST or not confirmed(request, reason):
+        if "confirm" not in request.POST:
+            return self._page(request, form, rows=rows)
+        looks_first = bulk.WORKS[BulkJob.Kind(kind)].look is not None
+        reason = reason_form(request, request.POST, is_dangerous=True)
+        if not looks_first and not confirmed(request, reason):
             return self._page(request, form, rows=rows, reason=reason)
         if not request.user.has_perm(NEEDS[BulkJob.Kind(kind)]):
             raise PermissionDenied
-        user: Any = request.user
-        by = actor(request, f"admin-{secrets.token_hex(8)}")
-        job = csv_imports.begin(kind=kind, rows=[row.row for row in rows], actor=by, at=clock.now())
-        if bulk.confirm(job, reason=reason.cleaned_data["reason"], by=user, at=clock.now()):
+        job = self._begin(request, BulkJob.Kind(kind), [row.row for row in rows])
+        if looks_first or bulk.confirm(job, reason=reason.cleaned_data["reason"], by=_user(request), at=clock.now()):
             bulk.start(job)
         return redirect("admin:job", job.pk)
+
+    def _begin(self, request: HttpRequest, kind: BulkJob.Kind, rows: list[csv_rows.Row]) -> BulkJob:
+        by, title = actor(request, f"admin-{secrets.token_hex(8)}"), f"{kind.label}, {len(rows)} rows"
+        return csv_imports.begin(kind=kind, title=title, rows=rows, actor=by, at=clock.now())
 
     def _page(
         self,
@@ -103,9 +108,13 @@ class Import(View):
             "problems": len(problems),
             "fate": "leaves" if form.data.get("kind") == "removals" else "comes in",
             "verb": "leave" if form.data.get("kind") == "removals" else "come in",
-            "button": "Remove" if form.data.get("kind") == "removals" else "Bring in",
-            "reason": reason,
+            "reason": reason or reason_form(request, is_dangerous=True),
+            "looks_first": form.data.get("kind") in (BulkJob.Kind.ENTITIES, BulkJob.Kind.REMOVALS),
             "examples": [(label, EXAMPLES[kind]) for kind, label in KINDS],
             "earlier": BulkJob.objects.filter(kind__in=EXAMPLES).order_by("-pk")[:8],
         }
         return TemplateResponse(request, "billing/import.html", context, status=409 if refusal else 200)
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user

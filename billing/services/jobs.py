@@ -102,7 +102,7 @@ def ask(job: BulkJob, *, reason: str) -> None:
 
 
 def let_run(job: BulkJob, *, reason: str) -> None:
-    """Carry out what was looked at; raises InvalidRequest where somebody else decided on it meanwhile."""
+    """Carry it out; raises InvalidRequest where somebody else decided on it meanwhile."""
     waits = BulkJob.objects.filter(pk=job.pk, status__in=[Status.READY, Status.WAITING])
     if not waits.update(status=Status.RUNNING, reason=reason, leased_until=clock.now()):
         raise InvalidRequest(DECIDED)

@@ -125,19 +125,19 @@ def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:
         operations.carry_out(job, outcome)
 
 
-def preview_create(*, customer: Customer, feature: Feature, at: datetime) -> Outcome:
-    """What one more entity would cost now; raises SeatLimitReached. Changes nothing."""
+def preview_create(*, customer: Customer, feature: Feature, at: datetime, ahead: int = 0) -> Outcome:
+    """What one more entity would cost now, once `ahead` others have come; raises SeatLimitReached. Changes nothing."""
     outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
-    _take_seats(_counting(customer, feature, at), outcome, {})
+    _take_seats(_counting(customer, feature, at), outcome, {}, ahead=ahead)
     discounts.lower(outcome, customer)
     return outcome
 
 
-def preview_delete(*, entity: Entity, at: datetime) -> Outcome:
-    """What would end with an entity and be credited for its seat; changes nothing."""
+def preview_delete(*, entity: Entity, at: datetime, ahead: int = 0) -> Outcome:
+    """What would end with an entity and be credited for its seat, once `ahead` others have left; changes nothing."""
     customer = entity.customer
     outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
-    _free_seats(_counting(customer, entity.feature, at), outcome, [])
+    _free_seats(_counting(customer, entity.feature, at), outcome, [], ahead=ahead)
     for row in holdings.rows(customer).filter(entity=entity).exclude(status=Subscription.Status.EXPIRED):
         if row.status == Subscription.Status.SCHEDULED:
             outcome.deletes.append(row)
@@ -220,17 +220,24 @@ def _counting(customer: Customer, feature: Feature, at: datetime) -> list[tuple[
 
 
 def _take_seats(
-    counting: list[tuple[Holding, SubscriptionItem]], outcome: Outcome, taken: dict[int, VacatedSeat]
+    counting: list[tuple[Holding, SubscriptionItem]],
+    outcome: Outcome,
+    taken: dict[int, VacatedSeat],
+    *,
+    ahead: int = 0,
 ) -> bool:
-    """Bill one more seat on each item, or take a vacated one; returns whether any is billed when it changes."""
+    """Bill one more seat on each item, or take a vacated one; returns whether any is billed when it changes.
+
+    So many others are `ahead`, who take what is vacant first.
+    """
     is_billed = False
     for holding, item in counting:
-        vacant = next((seat for seat in holdings.vacated([holding]) if seat.item_id == item.pk), None)
-        if vacant is not None:
-            taken[item.pk] = vacant
+        vacant = [seat for seat in holdings.vacated([holding]) if seat.item_id == item.pk]
+        if len(vacant) > ahead:
+            taken[item.pk] = vacant[ahead]
             is_billed = True
             continue
-        used = holding.seats_held.get(item.position, ZERO)
+        used = holding.seats_held.get(item.position, ZERO) + ahead - len(vacant)
         if item.max_purchase is not None and used + ONE > item.included + item.max_purchase:
             raise SeatLimitReached(item.feature.slug)
         if item.bills_seats_at_once:
@@ -239,14 +246,19 @@ def _take_seats(
     return is_billed
 
 
-def _free_seats(counting: list[tuple[Holding, SubscriptionItem]], outcome: Outcome, kept: list[int]) -> bool:
-    """Credit one seat less on each item, or keep it until the renewal; returns whether any is billed at once."""
+def _free_seats(
+    counting: list[tuple[Holding, SubscriptionItem]], outcome: Outcome, kept: list[int], *, ahead: int = 0
+) -> bool:
+    """Credit one seat less on each item, or keep it until the renewal; returns whether any is billed at once.
+
+    So many others are `ahead` and have left.
+    """
     is_billed = False
     for holding, item in counting:
         if not item.bills_seats_at_once:
             continue
         is_billed = True
-        used = holding.seats_held.get(item.position, ZERO)
+        used = holding.seats_held.get(item.position, ZERO) - ahead
         vacant = Decimal(sum(1 for seat in holdings.vacated([holding]) if seat.item_id == item.pk))
         if item.on_decrease == Decrease.NONE and used - vacant > item.included:
             kept.append(item.pk)

@@ -1,6 +1,7 @@
 """Files brought in: every row looked at before, each exactly once, whoever dies in between."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from billing.services.imports import csv_rows
 from config import clock
 from config.errors import InvalidInput
 from entities.models import Customer, Entity
+from entities.subject import Subject
 from tests.admin import stories
 from tests.admin.stories import Staff
 
@@ -23,7 +25,11 @@ URL = "admin:import"
 def bring(staff: Staff, kind: str, content: str) -> BulkJob:
     assert "What will happen" in staff.post(reverse(URL), kind=kind, content=content)
     staff.post(reverse(URL), status=302, kind=kind, content=content, confirm="1", reason="Moving over")
-    return BulkJob.objects.latest("pk")
+    job = BulkJob.objects.latest("pk")
+    if job.status == "ready":  # what costs money is looked at first
+        staff.post(reverse("admin:job", args=[job.pk]), status=302, confirm="1", reason="Moving over")
+        job.refresh_from_db()
+    return job
 
 
 def left_out(job: BulkJob) -> list[tuple[int, str]]:
@@ -190,6 +196,32 @@ def test_grants_that_are_much_together_wait_for_a_second_person(staff: Staff, me
     bert.post(url, status=409, approve="1", reason="Again")
     assert [row.granted for row in Balance.objects.filter(item=None)] == [60, 60]
     assert LedgerEntry.objects.latest("pk").reason == "Fine (asked by anna: Moving over)"
+
+
+def test_seats_that_come_and_leave_show_their_price_before_and_wait_where_it_is_much(
+    staff: Staff, settings: Any
+) -> None:
+    stories.catalogue()
+    acme = stories.customer()
+    stories.attach(Subject(acme), "team")  # one seat is included, each further one costs $30
+    content = "customer_id,entity_id,feature_id,name\nacme,carol,seats,Carol\nacme,dave,seats,Dave\nacme,erin,seats,E\n"
+    fields: dict[str, Any] = {"kind": "entities", "content": content}
+    assert "See what it costs" in staff.post(reverse(URL), **fields)
+    staff.post(reverse(URL), status=302, confirm="1", **fields)
+    job = BulkJob.objects.latest("pk")
+    page = staff.get(reverse("admin:job", args=[job.pk]))
+    assert (job.status, Entity.objects.count()) == ("ready", 0)
+    assert "Charged at once: $60.00" in page
+    settings.APPROVAL_ABOVE_AMOUNT = Decimal(59)
+    staff.post(reverse("admin:job", args=[job.pk]), status=302, confirm="1", reason="Moving over")
+    job.refresh_from_db()
+    assert (job.status, Entity.objects.count()) == ("waiting", 0)
+    settings.APPROVAL_ABOVE_AMOUNT = None
+    bring(staff, "entities", content)
+    job = bring(staff, "removals", "customer_id,entity_id\nacme,carol\nacme,dave\nacme,nobody\n")
+    assert [row.amount for row in job.rows.order_by("number")] == [-30, -30, 0]
+    assert (job.done, job.skipped, job.failed) == (3, 1, 0)
+    assert list(Entity.objects.live().values_list("external_id", flat=True)) == ["erin"]
 
 
 def test_what_is_declined_gives_nothing(staff: Staff, member: Any, settings: Any) -> None:

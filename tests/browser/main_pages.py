@@ -1,12 +1,19 @@
 """The main pages, with the data of both stories in them."""
 
+from decimal import Decimal
+
 from django.urls import reverse
 
 from billing.admin.actions.base import link
-from billing.models import Invoice, WebhookDelivery
+from billing.models import BulkJob, Invoice, WebhookDelivery
+from billing.services import bulk, moves
 from billing.services.webhooks import endpoints, sending
 from billing.services.webhooks.endpoints import Terms
 from config import clock
+from config.actor import Actor
+from plans.api import in_use
+from plans.catalog import versions
+from plans.catalog.versions import Editing
 from plans.models import Plan
 from tests.admin import stories
 
@@ -36,8 +43,25 @@ def addresses() -> dict[str, str]:
         "plan": reverse("admin:plans_plan_change", args=[Plan.objects.get(slug="team").pk]),
         "usage": reverse("admin:usage"),
         "import": reverse("admin:import"),
+        "catalogue": reverse("admin:catalogue-import"),
+        "job": reverse("admin:job", args=[move().pk]),
         "webhooks": reverse("admin:billing_webhookendpoint_change", args=[endpoint.pk]),
         "webhook": reverse("admin:billing_webhookdelivery_change", args=[delivery.pk]),
         "add-webhook": reverse("admin:webhook-add", args=["add"]),
         "cancel": link("cancel-plan", globex, subscription=stories.plan_of(globex, "workspace_b")),
     }
+
+
+def move() -> BulkJob:
+    """A dry run of moving workspaces to a dearer Pro."""
+    versions.update(
+        plan_id="workspace_pro",
+        changes={"price_amount": Decimal(26)},
+        editing=Editing(),
+        holdings=in_use,
+        at=stories.NOVEMBER,
+    )
+    newest = Plan.objects.get(slug="workspace_pro", is_latest=True)
+    job = moves.begin(plan=newest, versions=[1], actor=Actor("staff:anna", "job"), at=stories.NOVEMBER)
+    bulk.work(job)
+    return job

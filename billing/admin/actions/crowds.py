@@ -1,6 +1,7 @@
 """Many seats at once, added or removed from lines as a spreadsheet writes them, each looked at before."""
 
 import csv
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -9,11 +10,13 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from billing.admin.actions import outcomes
-from billing.admin.actions.base import Action, Preview, Target, register
+from billing.admin.actions.base import Action, Bill, Preview, Target, register
 from billing.admin.actions.seats import countable, later
 from billing.models import BulkJob
+from billing.outcomes import Outcome
 from billing.services import bulk, jobs, seats
-from billing.services.jobs import Kind, Status
+from billing.services.imports import csv_imports, csv_rows
+from billing.services.jobs import Kind
 from billing.templatetags.shown import money, quantity
 from config.actor import Actor
 from config.errors import InvalidRequest
@@ -91,18 +94,21 @@ class AddCrowd(Action):
         new = [(entity_id, name) for entity_id, name in values["lines"] if entity_id not in there]
         if not new:
             raise InvalidRequest("All of them are there already.")
-        first = seats.preview_create(customer=customer, feature=feature, at=self.target.at)
+        first, last = (
+            seats.preview_create(customer=customer, feature=feature, at=self.target.at, ahead=ahead)
+            for ahead in (0, len(new) - 1)
+        )
         count = Entity.objects.live().filter(customer=customer, feature=feature).count()
         shown = Preview(
             sentences=[_counted(len(new), customer, len(there)), *later(customer.pk, feature, first)],
             movements=[Movement(f"{feature} of {customer}", quantity(count), quantity(count + len(new)))],
             undo="Press “Take it back” on the job's page when it is done.",
-            amount=abs(first.total) * len(new),
+            amount=_amount(first, last, len(new)),
         )
-        if first.lines:
-            shown.bills = [outcomes.bill("Charged for the first", first.lines, first.currency)]
+        shown.bills = _bills("Charged", first, last)
+        if shown.bills:
             shown.warnings.append(
-                f"Each is billed as the plan says, the first with {money(first.total, first.currency)}. "
+                f"Each is billed as the plan says, the last with {money(last.total, last.currency)}. "
                 "If a payment fails, that one is left out and listed."
             )
         for entity_id, name in values["lines"][:MOST_SHOWN]:
@@ -154,10 +160,11 @@ class RemoveCrowd(Action):
         )
         if missing:
             shown.warnings.append(f"{missing} of the lines name nobody who is there. Nothing happens to those.")
-        first = seats.preview_delete(entity=next(iter(there.values())), at=self.target.at)
-        shown.amount = abs(first.total) * len(there)
-        if first.lines:
-            shown.bills = [outcomes.bill("Credited for the first", first.lines, first.currency)]
+        entity = next(iter(there.values()))
+        first, last = (
+            seats.preview_delete(entity=entity, at=self.target.at, ahead=ahead) for ahead in (0, len(there) - 1)
+        )
+        shown.amount, shown.bills = _amount(first, last, len(there)), _bills("Credited", first, last)
         shown.movements = [
             Movement(
                 f"{entity_id} {name}".strip(), "there" if entity_id in there else "–", self._after(entity_id, there)
@@ -194,12 +201,23 @@ def _counted(count: int, customer: Customer, there: int) -> str:
 
 def _begin(kind: Kind, title: str, rows: list[dict[str, str]], actor: Actor, reason: str, target: Target) -> BulkJob:
     """The job, at work: what it comes to was looked at on the action's page."""
-    numbered = enumerate(rows, start=1)
+    lines = (csv_rows.Row(number, cells) for number, cells in enumerate(rows, start=1))
     with transaction.atomic():
-        job = jobs.begin(kind=kind, title=title, status=Status.READY, rows=numbered, actor=actor, at=target.wall)
+        job = csv_imports.begin(kind=kind, title=title, rows=lines, actor=actor, at=target.wall, is_known=True)
         jobs.let_run(job, reason=reason)
     bulk.start(job)
     return job
+
+
+def _amount(first: Outcome, last: Outcome, count: int) -> Decimal:
+    """How much money moves in all, at most: later ones may cost more, or nothing may be included for them."""
+    return max(abs(first.total), abs(last.total)) * count
+
+
+def _bills(verb: str, first: Outcome, last: Outcome) -> list[Bill]:
+    """What the first comes to and, where that differs, the last."""
+    told = [("first", first), *([("last", last)] if last.total != first.total else [])]
+    return [outcomes.bill(f"{verb} for the {which}", one.lines, one.currency) for which, one in told if one.lines]
 
 
 def _shortened(shown: Preview, values: dict[str, Any]) -> Preview:

@@ -70,6 +70,13 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// What scrolls sideways can be reached, and scrolled, with the keyboard.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const box of document.querySelectorAll(".sl-scroll")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+});
+
 // What is under way is read again in place: nobody loses where they were. When it is over, the page comes anew.
 document.addEventListener("DOMContentLoaded", () => {
   const live = document.querySelector("[data-live]");
