@@ -35,10 +35,10 @@ def get(feature_id: str) -> Feature:
 def create(*, spec: FeatureSpec, at: datetime) -> Feature:
     """A new feature; raises FeatureExists, InvalidInput."""
     store.lock()
-    catalogue = Catalogue.load(plan_ids=())
-    if spec.slug in catalogue.features:
+    known = store.features()
+    if spec.slug in known:
         raise FeatureExists(spec.slug)
-    store.add_feature(rules.feature(spec, catalogue.specs()), catalogue.features, at=at)
+    store.add_feature(rules.feature(spec, store.specs(known)), known, at=at)
     return get(spec.slug)
 
 

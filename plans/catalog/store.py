@@ -43,15 +43,25 @@ class Catalogue:
         plans: dict[str, list[Plan]] = {}
         for plan in rows:
             plans.setdefault(plan.slug, []).append(plan)
-        return cls({feature.slug: feature for feature in Feature.objects.with_credit_costs()}, plans)
+        return cls(features(), plans)
 
     def specs(self) -> dict[str, FeatureSpec]:
         """The features as values."""
-        return {slug: FeatureSpec.of(feature) for slug, feature in self.features.items()}
+        return specs(self.features)
 
     def versions(self) -> list[Plan]:
         """Every version of every plan."""
         return [plan for versions in self.plans.values() for plan in versions]
+
+
+def features() -> dict[str, Feature]:
+    """All features by id, with their credit costs; two queries."""
+    return {feature.slug: feature for feature in Feature.objects.with_credit_costs()}
+
+
+def specs(features: Mapping[str, Feature]) -> dict[str, FeatureSpec]:
+    """Features as values."""
+    return {slug: FeatureSpec.of(feature) for slug, feature in features.items()}
 
 
 def lock() -> None:
@@ -66,7 +76,7 @@ def add_feature(spec: FeatureSpec, known: dict[str, Feature], *, at: datetime) -
     _fill_feature(feature, spec, at)
     feature.save(force_insert=True)
     known[spec.slug] = feature
-    _write_credit_costs(feature, spec, known)
+    _add_credit_costs(feature, spec, known)
     return feature
 
 
@@ -76,7 +86,8 @@ def write_feature(feature: Feature, spec: FeatureSpec, known: dict[str, Feature]
     _fill_feature(feature, spec, at)
     feature.save()
     known[spec.slug] = feature
-    _write_credit_costs(feature, spec, known)
+    feature.credit_costs.exclude(metered_feature__slug__in=[slug for slug, _ in spec.credit_costs]).delete()
+    _add_credit_costs(feature, spec, known)
 
 
 def _fill_feature(feature: Feature, spec: FeatureSpec, at: datetime) -> None:
@@ -85,8 +96,7 @@ def _fill_feature(feature: Feature, spec: FeatureSpec, at: datetime) -> None:
     feature.archived_at = (feature.archived_at or at) if spec.archived else None
 
 
-def _write_credit_costs(feature: Feature, spec: FeatureSpec, known: Mapping[str, Feature]) -> None:
-    feature.credit_costs.exclude(metered_feature__slug__in=[slug for slug, _ in spec.credit_costs]).delete()
+def _add_credit_costs(feature: Feature, spec: FeatureSpec, known: Mapping[str, Feature]) -> None:
     rows = [
         CreditCost(credit_system=feature, metered_feature=known[slug], cost=cost) for slug, cost in spec.credit_costs
     ]

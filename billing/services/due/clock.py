@@ -2,11 +2,13 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 
 from billing.models import Balance, Hold, Operation, Subscription
@@ -28,6 +30,8 @@ Status = Subscription.Status
 _LIVE = (Status.ACTIVE, Status.PAST_DUE)
 # More rounds at one instant than any customer can need: something does not make progress.
 TOO_MANY = 1000
+# Stand in a statement for what it is asked with.
+_WHOSE, _UNTIL = -1, datetime.min.replace(tzinfo=UTC)
 
 
 class What(Enum):
@@ -116,12 +120,23 @@ def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> 
 
     With `of_plans` what balances and locks have due is left out.
     """
+    statement, parameters = _finds_first(of_plans)
+    asked = {_WHOSE: customer.pk, _UNTIL: until}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [asked.get(one, one) for one in parameters])
+        return min((moment for (moment,) in cursor.fetchall()), default=None)
+
+
+@cache
+def _finds_first(of_plans: bool) -> tuple[str, tuple[Any, ...]]:
+    """The statement that finds the first of each source, put together once; for whom and until when stand in it."""
     first, *others = [
-        rows.filter(customer=customer, **{f"{column}__lte": until}).order_by(column).values_list(column)[:1]
+        rows.filter(customer=_WHOSE, **{f"{column}__lte": _UNTIL}).order_by(column).values_list(column)[:1]
         for what, (rows, column) in sources().items()
         if what in OF_PLANS or not of_plans
     ]
-    return min((moment for (moment,) in first.union(*others, all=True)), default=None)
+    statement, parameters = first.union(*others, all=True).query.sql_with_params()
+    return str(statement), parameters
 
 
 def sources() -> dict[What, tuple[QuerySet[Any], str]]:
