@@ -7,7 +7,10 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from billing.services import bulk
+from entities.models import Customer
+from tests.admin import stories
 from tests.admin.stories import Staff
+from tests.client import Api
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +25,18 @@ def _groups(db: None) -> None:
 def _at_once(monkeypatch: Any) -> None:
     """Jobs in the request instead of beside it: a thread would not see the test's transaction."""
     monkeypatch.setattr(bulk, "start", bulk.work)
+
+
+@pytest.fixture(scope="module")
+def team(stage: Api) -> Customer:
+    """Acme on Team, once for all tests of a module."""
+    return stories.team()
+
+
+@pytest.fixture
+def acme(team: Customer, db: None) -> Customer:
+    """Acme on Team with Alice, who has used up her summaries, and Bob."""
+    return Customer.objects.get(pk=team.pk)
 
 
 @pytest.fixture

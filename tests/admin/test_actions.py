@@ -21,11 +21,6 @@ from tests.admin import stories
 from tests.admin.stories import NOVEMBER, Staff
 
 
-@pytest.fixture
-def acme(db: None) -> Customer:
-    return stories.team()
-
-
 def seat(**fields: Any) -> dict[str, Any]:
     return {"feature": Feature.objects.get(slug="seats").pk, "entity_id": "carol", "name": "Carol", **fields}
 

@@ -17,10 +17,9 @@ from tests.admin import stories
 from tests.admin.stories import Staff
 
 
-@pytest.fixture
-def acme(db: None, settings: Any) -> Customer:
+@pytest.fixture(autouse=True)
+def _limits(settings: Any) -> None:
     settings.APPROVAL_ABOVE_UNITS, settings.APPROVAL_ABOVE_AMOUNT = Decimal(100), Decimal(20)
-    return stories.team()
 
 
 def ask(staff: Staff, acme: Customer, amount: str) -> None:

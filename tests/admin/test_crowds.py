@@ -12,7 +12,7 @@ from billing.models import Approval, Invoice, ProcessorEvent, Subscription
 from billing.services.collection import payments
 from config import clock
 from config.admin import Exported
-from entities.models import Entity
+from entities.models import Customer, Entity
 from plans.models import Feature, Plan
 from tests.admin import stories
 from tests.admin.stories import NOVEMBER, Staff
@@ -22,8 +22,7 @@ def crowd(lines: str) -> dict[str, Any]:
     return {"feature": Feature.objects.get(slug="seats").pk, "lines": lines}
 
 
-def test_many_seats_are_added_from_a_list(staff: Staff) -> None:
-    acme = stories.team()
+def test_many_seats_are_added_from_a_list(staff: Staff, acme: Customer) -> None:
     seen = staff.act(link("add-seats", acme), **crowd('carol,Carol\nalice,Alice\n\n"dave","Dave, the second"\n'))
     assert "2 added to Acme; 1 there already" in seen.text
     assert "is there already" in seen.text
@@ -32,8 +31,7 @@ def test_many_seats_are_added_from_a_list(staff: Staff) -> None:
     assert set(names) == {"Alice", "Bob", "Carol", "Dave, the second"}
 
 
-def test_many_seats_are_removed_from_a_list(staff: Staff) -> None:
-    acme = stories.team()
+def test_many_seats_are_removed_from_a_list(staff: Staff, acme: Customer) -> None:
     url = link("remove-seats", acme)
     seen = staff.act(url, lines="bob\nnobody")
     assert "1 removed from Acme" in seen.text
@@ -51,21 +49,18 @@ def test_many_seats_are_removed_from_a_list(staff: Staff) -> None:
         ("\n".join(f"seat_{n}" for n in range(10_001)), "at most 10,000 at once"),
     ],
 )
-def test_a_list_with_a_mistake_is_refused_by_its_line(staff: Staff, lines: str, problem: str) -> None:
-    acme = stories.team()
+def test_a_list_with_a_mistake_is_refused_by_its_line(staff: Staff, lines: str, problem: str, acme: Customer) -> None:
     assert problem in staff.post(link("add-seats", acme), **crowd(lines))
 
 
-def test_a_card_that_is_declined_leaves_those_out_and_says_so(staff: Staff) -> None:
-    acme = stories.team()
+def test_a_card_that_is_declined_leaves_those_out_and_says_so(staff: Staff, acme: Customer) -> None:
     payments.set_card(acme, "declines")
     page = staff.get(staff.act(link("add-seats", acme), **crowd("carol\ndave")).page_after)
     assert "0 done, 0 with nothing to do, 2 left out" in page
     assert "declined" in page
 
 
-def test_what_was_added_from_a_list_is_taken_back_and_added_again(staff: Staff) -> None:
-    acme = stories.team()
+def test_what_was_added_from_a_list_is_taken_back_and_added_again(staff: Staff, acme: Customer) -> None:
     url = staff.act(link("add-seats", acme), **crowd("carol,Carol\ndave,Dave")).page_after
     for there in ({"alice", "bob"}, {"alice", "bob", "carol", "dave"}):
         back = staff.client.post(url, {"undo": "1"})["Location"]
@@ -76,16 +71,16 @@ def test_what_was_added_from_a_list_is_taken_back_and_added_again(staff: Staff) 
     assert Entity.objects.live().get(external_id="dave").name == "Dave"
 
 
-def test_many_seats_that_cost_much_together_wait_for_a_second_person(staff: Staff, settings: Any) -> None:
+def test_many_seats_that_cost_much_together_wait_for_a_second_person(
+    staff: Staff, settings: Any, acme: Customer
+) -> None:
     settings.APPROVAL_ABOVE_AMOUNT = 50
-    acme = stories.team()
     staff.act(link("add-seats", acme), **crowd("carol\ndave"))
     assert Approval.objects.get().action == "add-seats"
     assert not Entity.objects.filter(external_id="carol").exists()
 
 
-def test_lists_are_taken_along_as_csv(staff: Staff) -> None:
-    acme = stories.team()
+def test_lists_are_taken_along_as_csv(staff: Staff, acme: Customer) -> None:
     acme.name = "=HYPERLINK()"
     acme.save()
     exported = [model for model, page in admin.site._registry.items() if isinstance(page, Exported)]
@@ -103,8 +98,7 @@ def test_lists_are_taken_along_as_csv(staff: Staff) -> None:
         assert ",=" not in text
 
 
-def test_usage_is_drawn_and_broken_down(staff: Staff) -> None:
-    acme = stories.team()
+def test_usage_is_drawn_and_broken_down(staff: Staff, acme: Customer) -> None:
     stories.use(acme, "bob", "summaries", 3)
     url = reverse("admin:usage")
     with clock.frozen(NOVEMBER + timedelta(days=2)):
@@ -114,10 +108,6 @@ def test_usage_is_drawn_and_broken_down(staff: Staff) -> None:
     assert "no metered feature" not in page
     assert "must be properties" in staff.get(f"{url}?feature=summaries&days=30&by=nonsense")
     staff.get(f"{url}?feature=nothing&days=abc")
-
-
-def test_the_explorer_of_an_empty_deployment_opens(staff: Staff) -> None:
-    assert "no metered feature yet" in staff.get(reverse("admin:usage"))
 
 
 def test_an_invoice_that_waits_for_3d_secure_is_voided(staff: Staff) -> None:
@@ -134,8 +124,7 @@ def test_an_invoice_that_waits_for_3d_secure_is_voided(staff: Staff) -> None:
     assert "This invoice is void" in staff.get(link("void-invoice", globex, invoice=invoice), status=409)
 
 
-def test_the_invoice_of_a_renewal_is_not_voided(staff: Staff) -> None:
-    acme = stories.team()
+def test_the_invoice_of_a_renewal_is_not_voided(staff: Staff, acme: Customer) -> None:
     payments.set_card(acme, "declines")
     staff.act(link("turn-clock", acme), to="2026-12-02T00:00")
     invoice = Invoice.objects.filter(customer=acme).payable().get()
@@ -143,8 +132,7 @@ def test_the_invoice_of_a_renewal_is_not_voided(staff: Staff) -> None:
     assert Subscription.objects.get(customer=acme).status == Subscription.Status.PAST_DUE
 
 
-def test_a_limit_is_set_replaced_and_taken_away(staff: Staff) -> None:
-    acme = stories.team()
+def test_a_limit_is_set_replaced_and_taken_away(staff: Staff, acme: Customer) -> None:
     bob = stories.entity(acme, "bob")
     url = link("set-limit", acme, entity=bob)
     summaries = Feature.objects.get(slug="summaries").pk
@@ -165,8 +153,7 @@ def test_a_limit_is_set_replaced_and_taken_away(staff: Staff) -> None:
     assert "Say how much" in staff.post(url, status=409, feature=summaries, kind="usage")
 
 
-def test_a_limit_of_the_customer_is_set(staff: Staff) -> None:
-    acme = stories.team()
+def test_a_limit_of_the_customer_is_set(staff: Staff, acme: Customer) -> None:
     summaries = Feature.objects.get(slug="summaries").pk
     staff.act(link("set-limit", acme), feature=summaries, kind="usage", amount="99", window="month")
     acme.refresh_from_db()

@@ -36,8 +36,7 @@ def rows(acme: Customer) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("group", list(MAY))
-def test_each_action_is_allowed_to_its_groups_only(member: Any, group: str) -> None:
-    acme = stories.team()
+def test_each_action_is_allowed_to_its_groups_only(member: Any, group: str, acme: Customer) -> None:
     found, staff = rows(acme), member(group)
     allowed = set()
     for slug, action in REGISTRY.items():
@@ -50,8 +49,7 @@ def test_each_action_is_allowed_to_its_groups_only(member: Any, group: str) -> N
 
 
 @pytest.mark.parametrize("group", list(MAY))
-def test_each_group_sees_customers_and_only_the_buttons_it_may_press(member: Any, group: str) -> None:
-    acme = stories.team()
+def test_each_group_sees_customers_and_only_the_buttons_it_may_press(member: Any, group: str, acme: Customer) -> None:
     staff = member(group)
     page = staff.get(reverse("admin:entities_customer_change", args=[acme.pk]))
     assert "Alice" in page
@@ -76,8 +74,7 @@ def test_no_group_makes_keys_or_staff(member: Any, group: str) -> None:
     staff.get(reverse("admin:auth_user_add"), status=403)
 
 
-def test_a_stranger_is_asked_to_log_in(db: None) -> None:
-    acme = stories.team()
+def test_a_stranger_is_asked_to_log_in(db: None, acme: Customer) -> None:
     client = Client(headers={"host": "localhost"})
     for url in (reverse("admin:index"), link("add-seat", acme), reverse("admin:find") + "?q=acme"):
         answer = client.get(url)
@@ -85,8 +82,7 @@ def test_a_stranger_is_asked_to_log_in(db: None) -> None:
         assert "/login/" in answer["Location"]
 
 
-def test_staff_without_a_group_are_told_and_find_nothing(member: Any, db: None) -> None:
-    stories.team()
+def test_staff_without_a_group_are_told_and_find_nothing(member: Any, db: None, acme: Customer) -> None:
     staff = member("Read only")
     answer = staff.client.get(reverse("admin:index"))
     answer.wsgi_request.user.groups.clear()

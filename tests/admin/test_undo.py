@@ -16,11 +16,6 @@ from tests.admin import stories
 from tests.admin.stories import Staff
 
 
-@pytest.fixture
-def acme(db: None) -> Customer:
-    return stories.team()
-
-
 def undo_form(staff: Staff, page: str) -> tuple[str, dict[str, str]]:
     """The button that the message on the page offers: where it leads, and what it carries."""
     text = staff.client.get(page).content.decode()

@@ -25,13 +25,19 @@ TEAM: dict[str, Any] = {
 TIERS = [{"to": 100, "amount": Decimal("0.5")}, {"to": "inf", "amount": Decimal("0.25"), "flat_amount": 2}]
 
 
-@pytest.fixture
-def api(api: Api) -> Api:
+@pytest.fixture(scope="module")
+def features(stage: Api) -> Api:
     """A client of a catalogue with seats, summaries and a switch."""
-    api.post("features.create", feature_id="seats", name="Seats", type="metered", consumable=False)
-    api.post("features.create", feature_id="summaries", name="Meeting Summaries", type="metered", consumable=True)
-    api.post("features.create", feature_id="sso", name="Single sign-on", type="boolean")
-    return api
+    stage.post("features.create", feature_id="seats", name="Seats", type="metered", consumable=False)
+    stage.post("features.create", feature_id="summaries", name="Meeting Summaries", type="metered", consumable=True)
+    stage.post("features.create", feature_id="sso", name="Single sign-on", type="boolean")
+    return stage
+
+
+@pytest.fixture
+def api(features: Api, db: None) -> Api:
+    """The catalogue as it was."""
+    return features
 
 
 def create(api: Api, *items: dict[str, Any], **fields: Any) -> Any:
