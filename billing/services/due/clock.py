@@ -121,7 +121,7 @@ def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> 
     With `of_plans` what balances and locks have due is left out.
     """
     statement, parameters = _finds_first(of_plans)
-    asked = {_WHOSE: customer.pk, _UNTIL: until}
+    asked: dict[Any, Any] = {_WHOSE: customer.pk, _UNTIL: until}
     with connection.cursor() as cursor:
         cursor.execute(statement, [asked.get(one, one) for one in parameters])
         return min((moment for (moment,) in cursor.fetchall()), default=None)
