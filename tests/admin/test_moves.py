@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billing.models import BulkJob, Invoice, Operation, Subscription
+from billing.models import BulkJob, Invoice, Operation, SandboxInvoice, Subscription
 from billing.services import bulk, jobs, subscriptions
 from billing.services.collection import payments
 from billing.services.due import clock as clocks
@@ -25,6 +25,7 @@ from plans.catalog.versions import Editing
 from plans.models import Plan
 from tests.admin import stories
 from tests.admin.stories import NOVEMBER, Staff
+from tests.billing.mortality import again, doomed
 
 NAMES = ("acme", "beta", "coda")
 DEARER = Decimal(26)
@@ -134,6 +135,26 @@ def test_who_dies_in_between_leaves_each_holder_moved_once(staff: Staff, monkeyp
     job.refresh_from_db()
     assert (job.status, job.done, job.failed, held(), updates()) == ("done", 3, 0, [2, 2, 2], 3)
     assert Invoice.objects.filter(cause="update", total=6).count() == 3
+
+
+def test_a_move_killed_at_any_step_is_made_once_and_paid_once(staff: Staff) -> None:
+    job = look(staff)
+    job.rows.exclude(cells__customer_id="acme").delete()
+    BulkJob.objects.update(total=1, looked=1)
+    jobs.let_run(job, reason="New prices")
+    with again(), doomed(None) as life:
+        bulk.work(job)
+    assert {"after charge_invoice", "after put_subscriptions", "after a commit"} <= set(life.steps)
+    for at, step in enumerate(life.steps):
+        with again():
+            with doomed(at):
+                bulk.work(job)
+            with clock.frozen(clock.now() + timedelta(minutes=3)):
+                bulk.resume()
+            job.refresh_from_db()
+            assert (job.status, job.done, job.failed, held(), updates()) == ("done", 1, 0, [2, 1, 1], 1), step
+            assert list(SandboxInvoice.objects.filter(total=6).values_list("status", flat=True)) == ["paid"], step
+            assert Invoice.objects.filter(cause="update", total=6).count() == 1, step
 
 
 def test_who_changed_since_the_look_is_left_alone_and_listed(staff: Staff, holders: list[Customer]) -> None:
