@@ -33,11 +33,13 @@ NEEDS = {
     Kind.GRANTS: "billing.can_grant_balance",
     Kind.REMOVALS: "billing.can_remove_seat",
     Kind.MOVES: "billing.can_attach_plan",
+    Kind.EVENTS: "billing.can_settle_invoice",
 }
 BY_HAND = {
     Kind.CUSTOMERS: "Customers stay; delete those that should not be there through the API.",
     Kind.USAGE: "Usage is adjusted on each balance's page.",
     Kind.GRANTS: "Each grant is taken back on its balance's page.",
+    Kind.EVENTS: "What the payment processor said is so; refunds and voids are made on each invoice's page.",
 }
 ABOVE = "Nothing was done yet: it is above what one person may do, and waits for a second one."
 VERBS = {Kind.MOVES: "Move them", Kind.REMOVALS: "Remove them", Kind.GRANTS: "Grant them"}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -12,10 +13,10 @@ from unfold.decorators import display
 from billing.admin.actions import approving, base
 from billing.admin.timeline import describe
 from billing.models import Approval, Hold, LedgerEntry, Operation, ProcessorEvent, UsageEvent
-from billing.services.collection import processor_events
+from billing.services import bulk, jobs
 from billing.templatetags.shown import quantity
 from config import clock
-from config.admin import Exported, ReadOnlyAdmin
+from config.admin import Exported, ReadOnlyAdmin, actor
 
 STATES = {
     "Written down, not yet carried out": "warning",
@@ -203,8 +204,20 @@ class ProcessorEventAdmin(ReadOnlyAdmin):
         return request.user.has_perm("billing.can_settle_invoice")
 
     @admin.action(description="Process again", permissions=("settle",))
-    def process_again(self, request: HttpRequest, queryset: QuerySet[ProcessorEvent]) -> None:
-        """Those that failed; the others are done once and for all."""
-        rows = list(queryset.filter(status=ProcessorEvent.Status.FAILED)[:100])
-        done = sum(processor_events.process(event, at=clock.now()) for event in rows)
-        self.message_user(request, f"{done} of {len(rows)} failed events went through.")
+    def process_again(self, request: HttpRequest, queryset: QuerySet[ProcessorEvent]) -> HttpResponse:
+        """Those that failed, oldest first, in the background; the others are done once and for all."""
+        failed = queryset.filter(status=ProcessorEvent.Status.FAILED).order_by("pk")
+        cells = failed.values_list("pk", "event_id", "type").iterator(2000)
+        rows = ((n, {"event": pk, "event_id": name, "type": kind}) for n, (pk, name, kind) in enumerate(cells, 1))
+        with transaction.atomic():
+            job = jobs.begin(
+                kind=jobs.Kind.EVENTS,
+                title="Process events again",
+                status=jobs.Status.READY,
+                rows=rows,
+                actor=actor(request),
+                at=clock.now(),
+            )
+            jobs.let_run(job, reason="They failed")
+        bulk.start(job)
+        return redirect("admin:job", job.pk)

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             name='BulkJob',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('customers', 'Customers'), ('entities', 'Seats, workspaces and other entities'), ('usage', 'Usage'), ('grants', 'Grants'), ('removals', 'Seats, workspaces and others that leave'), ('moves', 'Holders of a plan')], max_length=10)),
+                ('kind', models.CharField(choices=[('customers', 'Customers'), ('entities', 'Seats, workspaces and other entities'), ('usage', 'Usage'), ('grants', 'Grants'), ('removals', 'Seats, workspaces and others that leave'), ('moves', 'Holders of a plan'), ('events', 'Events of the payment processor')], max_length=10)),
                 ('status', models.CharField(choices=[('looking', 'Looks what would happen'), ('ready', 'Ready: nothing was done yet'), ('waiting', 'Waits for a second person'), ('running', 'Under way'), ('stopping', 'Stops after the row at hand'), ('stopped', 'Stopped'), ('done', 'Done')], max_length=10)),
                 ('title', models.CharField(max_length=200)),
                 ('total', models.PositiveIntegerField(default=0)),

@@ -18,6 +18,7 @@ class BulkJob(models.Model):
         GRANTS = "grants", "Grants"
         REMOVALS = "removals", "Seats, workspaces and others that leave"
         MOVES = "moves", "Holders of a plan"
+        EVENTS = "events", "Events of the payment processor"
 
     class Status(models.TextChoices):
         LOOKING = "looking", "Looks what would happen"

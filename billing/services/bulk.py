@@ -8,15 +8,29 @@ from functools import partial
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from billing.models import Approval, BulkJob
+from billing.models import Approval, BulkJob, BulkRow, ProcessorEvent
 from billing.services import approvals, background, jobs, moves
+from billing.services.collection import processor_events
 from billing.services.imports import csv_imports, csv_rows
 from billing.services.jobs import Kind, Work
 from config.actor import Actor
+from config.errors import InvalidRequest
+
+
+def _try_again(job: BulkJob, row: BulkRow, wall: datetime, actor: Actor) -> bool:
+    """Process an event of the payment processor that failed; raises InvalidRequest with what it fails with now."""
+    event = ProcessorEvent.objects.filter(pk=row.cells["event"], status=ProcessorEvent.Status.FAILED).first()
+    if event is None:
+        return False
+    if not processor_events.process(event, at=wall):
+        raise InvalidRequest(event.error)
+    return True
+
 
 WORKS: Mapping[Kind, Work] = {
     **csv_imports.WORKS,
     Kind.MOVES: Work(moves.move, look=moves.look, undo=moves.back, undo_kind=Kind.MOVES),
+    Kind.EVENTS: Work(_try_again),
 }
 
 
