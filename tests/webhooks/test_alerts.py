@@ -186,6 +186,18 @@ def test_locks_settlements_checks_that_deduct_and_settings_tell_as_tracks_do(tea
     assert limits() == []
 
 
+def test_an_entity_that_comes_uses_a_seat(acme: Account, receiver: Receiver) -> None:
+    acme.hold(item("seats", 3))
+    receiver.listen()
+    acme.control(alert(2, feature="seats"))
+    acme.join("alice")
+    assert told() == []
+    acme.join("bob")
+    assert [(kind, data["feature_id"]) for kind, data in told()] == [(ALERT, "seats")]
+    acme.join("carol")
+    assert limits() == [(None, "seats", "included")]
+
+
 def test_what_is_rolled_back_is_not_told(team: Account, receiver: Receiver) -> None:
     receiver.listen()
     with transaction.atomic():

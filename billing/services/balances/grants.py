@@ -14,7 +14,7 @@ from billing.deduction import OverageBehavior
 from billing.errors import BalanceConflict, BalanceNotFound
 from billing.models import Balance
 from billing.models.balances import BalanceQuerySet
-from billing.services.balances import ledger, resets, sources, watching
+from billing.services.balances import ledger, resets, watching
 from config.actor import Actor
 from config.errors import InvalidInput, InvalidRequest
 from entities.subject import Subject
@@ -124,7 +124,7 @@ def update(
     with transaction.atomic():
         balances = _selected(subject, selection, at, actor)
         reason = reason or "Set by hand"
-        watch = _watched(subject, balances[0].feature.slug, at)
+        watch = watching.look(subject, balances[0].feature.slug, at=at)
         if setting.included is not None:
             _set_included(balances, setting.included, at=at, actor=actor, reason=reason)
         target = _target_usage(balances, setting)
@@ -175,16 +175,6 @@ def recalculate(*, subject: Subject, feature: str, at: datetime, actor: Actor) -
         balances = _selected(subject, Selection(feature), at, actor)
         total = sum((balance.usage for balance in balances), ZERO)
         _respread(balances, total, subject=subject, at=at, actor=actor, reason="Recalculated")
-
-
-def _watched(subject: Subject, feature: str, at: datetime) -> watching.Watch | None:
-    """For alerts and limits: what is set by hand counts as what is used."""
-    hears = watching.hears()
-    if hears == sources.NOBODY:
-        return None
-    entity_id = subject.entity.external_id if subject.entity else None
-    found = sources.read(customer_id=subject.customer_id, entity_id=entity_id, feature=feature, wall=at)
-    return watching.begin(found, {}, hears=hears)
 
 
 def _check_grant(grant: Grant, feature: Feature, subject: Subject, at: datetime) -> None:

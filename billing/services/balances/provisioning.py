@@ -14,11 +14,12 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from billing.models import Balance, Overage, Subscription, SubscriptionItem
-from billing.services.balances import ledger
+from billing.services.balances import ledger, watching
 from config.actor import Actor
 from config.errors import InvalidRequest
 from entities.errors import EntityAlreadyExists
 from entities.models import Customer, Entity
+from entities.subject import Subject
 from plans.intervals import next_boundary
 from plans.models import Feature
 
@@ -341,16 +342,14 @@ def _count_seats(
     who: Entity,
 ) -> None:
     """Move the seats in use by one on every live shared balance of the entity's feature."""
-    balances = (
-        Balance.objects.live(at)
-        .filter(customer=customer, feature=feature, level=Level.POOL)
-        .exclude(item__in=list(except_items))
-        .select_for_update(of=("self",), no_key=True)
-        .order_by("pk")
-    )
+    shared = Balance.objects.live(at).filter(customer=customer, feature=feature, level=Level.POOL)
+    counting = shared.exclude(item__in=list(except_items))
+    locked = list(counting.select_for_update(of=("self",), no_key=True).order_by("pk"))
+    # Who leaves crosses nothing.
+    watch = watching.look(Subject(customer), feature.slug, at=at) if by > 0 and locked else None
     verb = "takes" if by > 0 else "frees"
     changes = []
-    for balance in balances:
+    for balance in locked:
         changes.append(
             ledger.Change(balance.pk, Kind.SEAT, usage=by, operation_id=operation_id, reason=f"{who} {verb} a seat")
         )
@@ -362,6 +361,7 @@ def _count_seats(
                 )
             )
     ledger.record(changes, at=at, actor=actor)
+    watching.end(watch, cause=f"entity:{who.pk}")
 
 
 def _put_overage_aside(balances: Sequence[Balance], *, at: datetime) -> None:

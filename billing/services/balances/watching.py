@@ -2,7 +2,7 @@
 
 `begin` before, `end` after, with the balances locked in between, and the messages are in the same transaction as the
 change. Where nobody listens, as the lock has told, `begin` gives None and nothing else is done. Grants, refills and
-changes of plans are no usage and tell nothing.
+changes of plans are no usage and tell nothing; an entity that comes uses a seat.
 
 Whose alerts go off: with an entity tracked, its own and those of the plans attached to it, judged by what it can draw
 on; and always the customer's and its plans', judged by everything the customer and its entities hold. A limit is that
@@ -11,6 +11,7 @@ of whoever was tracked.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -22,9 +23,10 @@ from billing.alerts import Alert, Standing
 from billing.controls import Controls
 from billing.models import Subscription, WebhookType
 from billing.services.balances import deciding, sources
-from billing.services.balances.sources import Hears, Scope, SourceFeature, Sources, totals
+from billing.services.balances.sources import NOBODY, Hears, Scope, SourceFeature, Sources, totals
 from billing.services.webhooks import outbox
 from billing.services.webhooks.listening import is_told
+from entities.subject import Subject
 
 ONE = Decimal(1)
 # First key of an advisory lock; the second is the customer. Apart from that of billing.services.queue.
@@ -76,6 +78,15 @@ def begin(found: Sources, properties: Mapping[str, Any], *, hears: Hears | None 
     if found.scope.entity_pk is None:
         watch.before = watch.before_shared
     return watch
+
+
+def look(subject: Subject, feature: str, *, at: datetime) -> Watch | None:
+    """The same for a change that has locked its balances in another way; `at` is the customer's present."""
+    listening = hears()
+    if listening == NOBODY:
+        return None
+    found = sources.read(customer_id=subject.customer_id, entity_id=subject.entity_id, feature=feature, wall=at)
+    return begin(found, {}, hears=listening)
 
 
 def end(watch: Watch | None, after: Sources | None = None, *, cause: str) -> None:
