@@ -34,6 +34,7 @@ class Chart:
     most: str
     total: str
     marked: str = ""
+    is_empty: bool = False  # where every value is 0
 
     @property
     def view_box(self) -> str:
@@ -83,9 +84,10 @@ def bars(
             )
         )
     total = sum((value for _, value in values), Decimal(0))
+    is_empty = not any(value for _, value in values)
     first, last = (values[0][0], values[-1][0]) if values else ("", "")
     in_words = f"{told(sum(parts, Decimal(0)))} {mark}" if marked is not None else ""
-    return Chart(title, columns, first, last, told(most), told(total), in_words)
+    return Chart(title, columns, first, last, told(most), told(total), in_words, is_empty)
 
 
 def _height(value: Decimal, most: Decimal) -> Decimal:

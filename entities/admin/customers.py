@@ -22,7 +22,7 @@ from billing.processors import get_processor
 from billing.services import customers, invoices
 from billing.services.customers import Details
 from billing.services.due import forecasting
-from billing.templatetags.shown import money
+from billing.templatetags.shown import money, quantity
 from config import clock, journal
 from config.admin import Exported, actor
 from config.errors import DomainError
@@ -73,9 +73,9 @@ class CustomerAdmin(Exported):
         return ", ".join(str(subscription.plan) for subscription in customer.held) or "–"
 
     @display(description="Seats, workspaces …")
-    def members(self, customer: Any) -> int:
+    def members(self, customer: Any) -> str:
         """Live entities."""
-        return customer.entity_count or 0
+        return quantity(customer.entity_count or 0)
 
     @display(description="Unpaid")
     def owed(self, customer: Any) -> str:

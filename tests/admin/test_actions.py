@@ -296,6 +296,20 @@ def test_a_trial_is_extended(staff: Staff) -> None:
     assert not Invoice.objects.filter(entity=lab, total__gt=0).exists()
 
 
+def test_only_what_makes_sense_is_offered_for_a_plans_end(staff: Staff) -> None:
+    globex = stories.workspaces()
+    free, paid = (stories.plan_of(globex, f"workspace_{one}") for one in "ab")
+    at_end = "At the end of the cycle"
+    assert at_end in staff.get(link("cancel-plan", globex, subscription=paid))
+    assert at_end not in staff.get(link("cancel-plan", globex, subscription=free))
+    staff.act(link("attach-plan", globex, entity=paid.entity), plan=str(free.plan_id))
+    waits = Subscription.objects.get(entity=paid.entity, status=Subscription.Status.SCHEDULED)
+    url = link("cancel-plan", globex, subscription=waits)
+    assert at_end not in staff.get(url)
+    seen = staff.act(url, when="cancel_immediately")
+    assert "will not start." in staff.get(seen.page_after)
+
+
 def test_what_is_no_trial_is_not_extended(staff: Staff, acme: Customer) -> None:
     url = link("extend-trial", acme, subscription=stories.plan_of(acme))
     assert "not in a trial" in staff.post(url, status=409, days="5")

@@ -105,7 +105,7 @@ def test_usage_is_drawn_and_broken_down(staff: Staff, acme: Customer) -> None:
         page = staff.get(f"{url}?feature=summaries&days=30&customer=acme&by=$entity_id")
     assert "53 in all" in page
     assert "<td>bob</td>" in page
-    assert "no metered feature" not in page
+    assert "no feature is metered" not in page
     assert "must be properties" in staff.get(f"{url}?feature=summaries&days=30&by=nonsense")
     staff.get(f"{url}?feature=nothing&days=abc")
 

@@ -113,7 +113,7 @@ class AttachPlan(Action):
         replaced = self.before - {row.pk for row in rows}
         leaves_no_trace = made[0].status == Subscription.Status.SCHEDULED or not (made[0].is_paid or replaced)
         instead = "" if leaves_no_trace else "Cancel it now, with credit"
-        return Counter("cancel-plan", {"subscription": made[0]}, {"when": "cancel_immediately"}, instead)
+        return Counter("cancel-plan", {"subscription": made[0]}, {"when": NOW}, instead)
 
     def _in_scope(self) -> QuerySet[Subscription]:
         return Subscription.objects.in_scope(self.target.subject).current_or_scheduled().select_related("plan")
@@ -127,17 +127,29 @@ class AttachPlan(Action):
         return f"Cancel {' and '.join(starts)} now: what is paid and not used is credited.{again}"
 
 
+AT_END, NOW = "cancel_end_of_cycle", "cancel_immediately"
+
+
 class CancelForm(forms.Form):
-    """When to end."""
+    """When to end; only now where there is no paid cycle to wait for."""
 
     when = forms.ChoiceField(
         choices=[
-            ("cancel_end_of_cycle", "At the end of the cycle: paid for, so it is kept until then"),
-            ("cancel_immediately", "Now: what is paid and not used is credited"),
+            (AT_END, "At the end of the cycle: paid for, so it is kept until then"),
+            (NOW, "Now: what is paid and not used is credited"),
         ],
-        initial="cancel_end_of_cycle",
+        initial=AT_END,
         widget=UnfoldAdminRadioSelectWidget,
     )
+
+    def __init__(self, *args: Any, row: Subscription | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        when: Any = self.fields["when"]
+        if row is None or (row.is_paid and not row.is_one_off and row.status != Subscription.Status.SCHEDULED):
+            return
+        is_credited = row.is_paid and row.status != Subscription.Status.SCHEDULED
+        when.choices = [(NOW, "Now: what is paid and not used is credited" if is_credited else "Now")]
+        when.initial = NOW
 
 
 @register
@@ -148,7 +160,6 @@ class CancelPlan(Action):
     title = "Cancel plan"
     verb = "Cancel the plan"
     permission = "can_cancel_plan"
-    form_class = CancelForm
     needs = ("subscription",)
     is_dangerous = True
 
@@ -157,13 +168,17 @@ class CancelPlan(Action):
         """Which plan."""
         return f"Cancel {self.target.subscription}"
 
+    def form(self, data: Any = None) -> forms.Form:
+        """When."""
+        return CancelForm(data, row=self.target.subscription)
+
     def preview(self, values: dict[str, Any]) -> Preview:
         """What ends, when, and what is credited."""
         request = _update(self.target.subscription, values["when"])
         subject = _subject(self)
         shown = outcomes.preview(subscriptions.preview_update(subject=subject, request=request, at=self.target.at))
         shown.state = _held(subject.customer.pk)
-        at_end = values["when"] == "cancel_end_of_cycle"
+        at_end = values["when"] == AT_END
         shown.undo = (
             "Take the cancellation back any time before." if at_end else "Attach the plan again: it starts fresh."
         )
@@ -173,13 +188,16 @@ class CancelPlan(Action):
         """Cancel."""
         request = _update(self.target.subscription, values["when"])
         subscriptions.update(subject=_subject(self), request=request, at=self.target.at, actor=actor)
-        if values["when"] == "cancel_immediately":
-            return f"{self.target.subscription} has ended."
+        row = self.target.subscription
+        if row is not None and row.status == Subscription.Status.SCHEDULED:
+            return f"{row} will not start."
+        if values["when"] == NOW:
+            return f"{row} has ended."
         return f"{self.target.subscription} ends with its cycle."
 
     def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
         """Keeping it, while it lasts."""
-        at_end = values["when"] == "cancel_end_of_cycle"
+        at_end = values["when"] == AT_END
         return Counter("uncancel-plan", {"subscription": self.target.subscription}) if at_end else None
 
 
@@ -215,7 +233,7 @@ class UncancelPlan(Action):
 
     def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
         """The cancellation again."""
-        return Counter("cancel-plan", {"subscription": self.target.subscription}, {"when": "cancel_end_of_cycle"})
+        return Counter("cancel-plan", {"subscription": self.target.subscription}, {"when": AT_END})
 
 
 class TrialForm(forms.Form):

@@ -223,13 +223,8 @@ class RefundInvoice(Action):
                 "Plans and balances stay as they are. To end them, cancel the plan instead.",
             ],
             bills=[Bill("Given back now", (line,), -amount, currency)],
-            movements=[
-                Movement(
-                    "Given back in all", money(invoice.refunded, currency), money(invoice.refunded + amount, currency)
-                ),
-                Movement("Kept", money(left, currency), money(left - amount, currency)),
-            ],
-            undo="A refund can't be called back. To have the money again, charge it with a new invoice.",
+            movements=[Movement("Kept of this invoice", money(left, currency), money(left - amount, currency))],
+            undo="Charge the amount again with a new invoice; a refund itself can't be called back.",
             amount=amount,
             state=(invoice.status, invoice.refunded),
         )
