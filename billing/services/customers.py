@@ -84,7 +84,7 @@ def update_entity(*, entity: Entity, billing_controls: Mapping[str, Any] | None,
 
 def delete(*, customer: Customer, at: datetime, actor: Actor) -> None:
     """End all that a customer holds, at the processor too, without credit; invoices and ledger stay, the id is free."""
-    with queue.customer(customer):
+    with queue.still_there(customer):
         subscriptions.end_all(customer=customer, at=at, actor=actor, reason="Customer deleted")
         with transaction.atomic():
             Balance.objects.filter(customer=customer, ended_at=None).update(ended_at=at)

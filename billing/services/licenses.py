@@ -63,7 +63,7 @@ def assign(*, customer: Customer, plan_id: str, holders: Sequence[Holder], at: d
     wanted = {holder.entity_id: holder for holder in holders}
     if not wanted:
         raise InvalidInput("entities must name at least one entity.")
-    with queue.customer(customer):
+    with queue.still_there(customer):
         clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         with transaction.atomic():
@@ -94,7 +94,7 @@ def release(*, customer: Customer, plan_id: str | None, entity_ids: Sequence[str
     """
     if not entity_ids:
         raise InvalidInput("entity_ids must name at least one entity.")
-    with queue.customer(customer), transaction.atomic():
+    with queue.still_there(customer), transaction.atomic():
         Customer.objects.locked().get(pk=customer.pk)
         held = assignments.of(customer)
         rows = []

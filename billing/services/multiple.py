@@ -30,7 +30,7 @@ class Part:
 
 def attach(*, customer: Customer, request: MultiAttach, at: datetime, actor: Actor) -> Answer:
     """Attach several plans on one invoice; raises what any of them would raise, and then attaches none."""
-    with queue.customer(customer):
+    with queue.still_there(customer, *(scoped.entity_pk for scoped in request.plans)):
         clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         outcome = preview_attach(customer=customer, request=request, at=at)
@@ -66,7 +66,7 @@ def attach_job(customer: Customer, request: MultiAttach, actor: Actor) -> Job:
 
 def update(*, customer: Customer, updates: Sequence[ScopedUpdate], at: datetime, actor: Actor) -> Answer:
     """Cancel or uncancel several plans: all are found and checked first; one invoice for each shared subscription."""
-    with queue.customer(customer):
+    with queue.still_there(customer, *(scoped.entity_pk for scoped in updates)):
         clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         results: list[Result] = []

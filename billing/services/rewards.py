@@ -178,7 +178,7 @@ def redeem(*, customer: Customer, code: str, at: datetime, actor: Actor) -> Rede
 
     Raises RewardNotFound, CodeRefused, and RewardRedeemed where the customer has it.
     """
-    with queue.customer(customer), transaction.atomic():
+    with queue.still_there(customer), transaction.atomic():
         found = discounts.find_code(code)
         reward = found.reward
         discounts.check_code(found, customer)

@@ -33,7 +33,7 @@ def create(*, customer: Customer, request: Schedule, at: datetime, actor: Actor)
 
     Raises what attaching any of its plans raises, and then nothing is done.
     """
-    with queue.customer(customer):
+    with queue.still_there(customer, request.entity_pk):
         clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         request = msgspec.structs.replace(request, schedule_id=f"sch_{secrets.token_urlsafe(12)}")

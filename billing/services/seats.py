@@ -46,7 +46,7 @@ def create_entity(
     Raises EntityAlreadyExists, SeatLimitReached, PaymentDeclined, and InvalidRequest for a feature without entities.
     """
     check_countable(feature)
-    with queue.customer(customer):
+    with queue.still_there(customer):
         clock.catch_up(customer=customer, at=at, actor=actor)
         customer.refresh_from_db()
         if Entity.objects.live().filter(customer=customer, external_id=entity_id).exists():
@@ -95,10 +95,15 @@ def check_countable(feature: Feature) -> None:
 
 
 def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:
-    """Delete an entity: its plans end without credit, its balances end, its seat is given back as its plan says."""
+    """Delete an entity: its plans end without credit, its balances end, its seat is given back as its plan says.
+
+    Raises EntityNotFound if somebody else did while this call waited for its turn.
+    """
     customer = entity.customer
-    with queue.customer(customer):
-        clock.catch_up(customer=customer, at=at, actor=actor)
+    with queue.still_there(customer, entity.pk):
+        done = clock.catch_up(customer=customer, at=at, actor=actor)
+        if any(one.kind == Operation.Kind.DELETE_ENTITY and one.entity_id == entity.pk for one in done):
+            return  # The process that began this died, and its deletion was just finished.
         customer.refresh_from_db()
         outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
         kept: list[int] = []

@@ -39,7 +39,7 @@ def attach(*, subject: Subject, request: Attach, at: datetime, actor: Actor) -> 
     more = _more_licenses(subject, request)
     if more is not None:
         return update(subject=subject, request=more, at=at, actor=actor)
-    with queue.customer(subject.customer):
+    with queue.still_there(subject.customer, subject.entity.pk if subject.entity else None):
         done = clock.catch_up(customer=subject.customer, at=at, actor=actor)
         if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
             return Answer(again)
@@ -62,7 +62,7 @@ def preview_attach(*, subject: Subject, request: Attach, at: datetime) -> Outcom
 
 def update(*, subject: Subject, request: Update, at: datetime, actor: Actor, reason: str = "") -> Answer:
     """Change a plan that is held, with the reason that staff gave; raises SubscriptionNotFound and InvalidRequest."""
-    with queue.customer(subject.customer):
+    with queue.still_there(subject.customer, subject.entity.pk if subject.entity else None):
         done = clock.catch_up(customer=subject.customer, at=at, actor=actor)
         if (again := recovery.answer_of(request, done, subject=subject, at=at)) is not None:
             return Answer(again)

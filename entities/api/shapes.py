@@ -13,6 +13,7 @@ from billing.services import licenses
 from billing.services.balances import counters, metering
 from billing.services.balances.sources import SourceFeature, Sources
 from config.api import milliseconds
+from entities.errors import CustomerNotFound, EntityNotFound
 from entities.models import Customer, Entity
 from entities.subject import Subject
 from plans.api import shapes as plan_shapes
@@ -25,7 +26,10 @@ EXPANDABLE = ("invoices", "invoice_previews", "entities", "trials_used", "reward
 
 def customer(customer: Customer, *, wall: datetime, expand: Sequence[str] = ()) -> dict[str, Any]:
     """A customer with its plans (its entities' too), balances and flags; `expand` adds what costs more."""
-    return customers([customer], wall=wall, expand=expand)[0]
+    shown = customers([customer], wall=wall, expand=expand)
+    if not shown:
+        raise CustomerNotFound(customer.external_id)  # Deleted since it was found.
+    return shown[0]
 
 
 def customers(page: Sequence[Customer], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -41,7 +45,10 @@ def customers(page: Sequence[Customer], *, wall: datetime, expand: Sequence[str]
 
 def entity(subject: Subject, *, wall: datetime, expand: Sequence[str] = ()) -> dict[str, Any]:
     """An entity with its own plans first, then the customer's, and all it can draw on."""
-    return entities([subject], wall=wall, expand=expand)[0]
+    shown = entities([subject], wall=wall, expand=expand)
+    if not shown:
+        raise EntityNotFound(subject.member.external_id)  # Deleted since it was found.
+    return shown[0]
 
 
 def entities(page: Sequence[Subject], *, wall: datetime, expand: Sequence[str] = ()) -> list[dict[str, Any]]:

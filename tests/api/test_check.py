@@ -220,7 +220,9 @@ def test_the_feature_itself_decides_if_it_suffices_and_credits_if_it_does_not(ac
         "credits", 4, True,
     )  # fmt: skip
     neither = acme.check(21, "action1")
-    assert (neither["allowed"], neither["balance"]["feature_id"]) == (False, "action1")
+    assert (neither["balance"]["feature_id"], neither["required_balance"], neither["allowed"]) == (
+        "credits", Decimal("4.2"), False,
+    )  # fmt: skip
     assert set(neither["balances"]) == {"action1", "credits"}
 
 

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from billing.models import Operation, SandboxInvoice
-from billing.services import audit
+from billing.models import Operation, SandboxInvoice, Subscription, VacatedSeat
+from billing.services import audit, customers, multiple, subscriptions
+from billing.services.plan_changes.requests import Attach, MultiAttach, ScopedAttach
 from config import clock
 from config.access import keys
+from config.actor import Actor
+from entities.errors import CustomerNotFound, EntityNotFound
+from entities.subject import Subject
 from tests.client import Api
 from tests.selling import CUSTOMER, Shop, monthly, seats
 
@@ -127,3 +131,38 @@ def test_the_clock_turned_twice_at_once_renews_once(shop: Shop) -> None:
     assert at_once(shop, [("sandbox.set_clock", now)] * 3) == [200] * 3
     assert shop.invoices() == [20, 20]
     books_balance(shop)
+
+
+@pytest.mark.parametrize(("settings", "credited"), [(PRORATED, [-15]), (("prorate_immediately", "none"), [])])
+def test_the_same_seat_given_back_twice_at_once_is_given_back_once(
+    shop: Shop, settings: tuple[str, str], credited: list[int]
+) -> None:
+    shop.plan("squad", 20, seats(0, 30, *settings), group="team")
+    shop.opens()
+    shop.buys("squad")
+    shop.joins("ada")
+    shop.joins("bob")
+    shop.on("2026-04-16")
+    before = len(shop.invoices())
+    assert Counter(at_once(shop, [("entities.delete", {"entity_id": "ada"})] * 4)) == {200: 1, 404: 3}
+    assert shop.invoices()[:-before] == credited
+    assert VacatedSeat.objects.count() == 1 - len(credited)
+    books_balance(shop)
+
+
+def test_nothing_is_sold_to_who_left_while_the_call_waited(shop: Shop) -> None:
+    shop.opens("2026-04-01", "ada")
+    ada = Subject.get(CUSTOMER, "ada")
+    acme, at, actor = ada.customer, ada.customer.now(clock.now()), Actor("test")
+    shop.leaves("ada")
+    with pytest.raises(EntityNotFound):
+        subscriptions.attach(subject=ada, request=Attach(plan="pro"), at=at, actor=actor)
+    several = MultiAttach(plans=[ScopedAttach(entity_pk=ada.member.pk, attach=Attach(plan="pro"))])
+    with pytest.raises(EntityNotFound):
+        multiple.attach(customer=acme, request=several, at=at, actor=actor)
+    shop.api.post("customers.delete", customer_id=CUSTOMER)
+    with pytest.raises(CustomerNotFound):
+        subscriptions.attach(subject=Subject(acme), request=Attach(plan="pro"), at=at, actor=actor)
+    with pytest.raises(CustomerNotFound):
+        customers.delete(customer=acme, at=at, actor=actor)
+    assert not Subscription.objects.exists()

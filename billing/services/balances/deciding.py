@@ -45,7 +45,9 @@ def decide(found: Sources, required: Decimal, properties: Mapping[str, Any]) -> 
         if refused_by is None:
             return Verdict(True, required * feature.cost, found, feature)
         refusals.append(refused_by)
-    return Verdict(False, required * candidates[0].cost, found, candidates[0], refusals[0])
+    # What would have to be topped up is what covers for the feature, so a refusal is shown on that.
+    last = next((n for n, feature in enumerate(candidates) if not feature.is_own), 0)
+    return Verdict(False, required * candidates[last].cost, found, candidates[last], refusals[last])
 
 
 def refusal(found: Sources, feature: SourceFeature, required: Decimal, left: Mapping[int, Decimal]) -> Limit | None:

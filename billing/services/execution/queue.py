@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from entities.models import Customer
+from entities.errors import CustomerNotFound, EntityNotFound
+from entities.models import Customer, Entity
 
 # First key of the advisory lock; the second is the customer. It tells these locks from any others in the database.
 _NAMESPACE = 7_215
@@ -30,6 +31,24 @@ def customer(customer: Customer) -> Iterator[None]:
         yield
     finally:
         _execute("SELECT pg_advisory_unlock(%s::int, %s::int)", keys)
+
+
+@contextmanager
+def still_there(payer: Customer, *entities: int | None) -> Iterator[None]:
+    """Hold the turn for a call that found its customer, and these entities (keys), before its turn came.
+
+    Raises CustomerNotFound or EntityNotFound if the call before it deleted one of them: a seat is given back once, and
+    nothing is sold to who has left. Upkeep (renewals, webhooks) takes `customer`, as it may concern the deleted.
+    """
+    with customer(payer):
+        if not Customer.objects.live().filter(pk=payer.pk).exists():
+            raise CustomerNotFound(payer.external_id)
+        left = (
+            Entity.objects.filter(pk__in=[key for key in entities if key is not None]).exclude(deleted_at=None).first()
+        )
+        if left is not None:
+            raise EntityNotFound(left.external_id)
+        yield
 
 
 @contextmanager
