@@ -105,6 +105,7 @@ def delete_entity(*, entity: Entity, at: datetime, actor: Actor) -> None:
         if any(one.kind == Operation.Kind.DELETE_ENTITY and one.entity_id == entity.pk for one in done):
             return  # The process that began this died, and its deletion was just finished.
         customer.refresh_from_db()
+        operations.expire_waiting(customer, at=at, of_entity=entity)
         outcome = Outcome(at=at, currency=_currency(customer), intent="seats")
         kept: list[int] = []
         is_billed = _free_seats(_counting(customer, entity.feature, at), outcome, kept)

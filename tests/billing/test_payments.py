@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from billing.models import Invoice
+from config import clock
+from entities.models import Entity
 from tests.selling import CUSTOMER, Shop, monthly, ms, prepaid
 
 
@@ -68,6 +71,27 @@ def test_a_second_try_replaces_the_first(shop: Shop) -> None:
     statuses = [invoice["status"] for invoice in shop.customer("invoices")["invoices"]]
     assert statuses == ["paid", "void", "void", "paid"]
     assert shop.plans("a") == {"premium": "active"}
+
+
+@pytest.mark.parametrize(
+    ("card", "settle"), [(None, "sandbox.complete_checkout"), ("requires_authentication", "sandbox.pay_invoice")]
+)
+def test_what_waits_for_an_entity_goes_with_it(shop: Shop, card: str | None, settle: str) -> None:
+    shop.opens("2026-04-01", "a", card=card)
+    assert shop.attach("pro", "a")["payment_url"]
+    shop.leaves("a")
+    shop.joins("a")
+    assert shop.api.refused(400, settle, customer_id=CUSTOMER)["code"] == "nothing_to_pay"
+    assert (shop.plans("a"), shop.processor()) == ({}, [])
+
+
+def test_a_payment_for_an_entity_that_has_left_is_given_back(shop: Shop) -> None:
+    shop.opens("2026-04-01", "a", card="requires_authentication")
+    shop.attach("pro", "a")
+    Entity.objects.update(deleted_at=clock.now())
+    shop.api.post("sandbox.authenticate_payment", customer_id=CUSTOMER)
+    assert shop.processor() == []
+    assert Invoice.objects.get().refunded == 20
 
 
 def test_a_declined_quantity_leaves_the_old_one(shop: Shop) -> None:

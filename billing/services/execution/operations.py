@@ -240,9 +240,18 @@ def _written(job: Job, outcome: Outcome, operation: Operation, *, is_credited: b
     finishing.remember([(operation, {"is_credited": is_credited, **left})])
 
 
-def expire_waiting(customer: Customer, *, at: datetime, except_for: int | None = None, only_due: bool = False) -> None:
-    """Give up changes that wait for the customer: their invoices are voided, their pages closed."""
+def expire_waiting(
+    customer: Customer,
+    *,
+    at: datetime,
+    of_entity: Entity | None = None,
+    except_for: int | None = None,
+    only_due: bool = False,
+) -> None:
+    """Give up changes that wait for the customer (or for `of_entity` alone): invoices are voided, pages closed."""
     waiting = Operation.objects.filter(customer=customer, status=Operation.Status.WAITING).exclude(pk=except_for or 0)
+    if of_entity is not None:
+        waiting = waiting.filter(entity=of_entity)
     if only_due:
         waiting = waiting.filter(expires_at__lte=at)
     for operation in waiting:

@@ -14,6 +14,7 @@ from billing.proration import Holding
 from billing.services.plan_changes import drafts, holdings, reverting
 from billing.services.plan_changes.requests import Attach, Trial
 from config.errors import InvalidRequest
+from entities.errors import EntityNotFound
 from entities.models import Customer
 from entities.subject import Subject
 from plans.intervals import Interval, IntervalUnit, boundary
@@ -84,10 +85,12 @@ def terms(holding: Holding) -> Terms:
 def read(
     subject: Subject, request: Attach, *, at: datetime, currency: str, predecessor: Holding | None = None
 ) -> Situation:
-    """Read what is there; raises what is wrong with the request.
+    """Read what is there; raises what is wrong with the request, EntityNotFound for an entity that was deleted since.
 
     `predecessor` is a plan that the new one replaces although it is the same plan (an update of its terms).
     """
+    if subject.entity is not None and subject.entity.deleted_at is not None:
+        raise EntityNotFound(subject.member.external_id)
     plan = drafts.plan(request.plan, request.version)
     in_scope = [
         row
