@@ -16,6 +16,7 @@ from billing.admin import bars, charts, refusals
 from billing.models import (
     Approval,
     Balance,
+    BulkJob,
     CheckTally,
     Hold,
     Invoice,
@@ -28,7 +29,7 @@ from billing.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from billing.services import audit
+from billing.services import audit, jobs
 from billing.templatetags.shown import money, quantity
 from config import clock
 from config.access.models import ApiKey
@@ -114,6 +115,11 @@ def _needs(now: datetime) -> Iterable[Need]:
     if count := _count(pending):
         url = f"{reverse('admin:billing_operation_changelist')}?status__exact=pending"
         yield Need(f"{_shown(count)} billing changes were begun and not finished. Does run_due run?", url, True)
+    left = BulkJob.objects.filter(status__in=jobs.UNDER_WAY, leased_until__lt=now - jobs.LEASE)
+    if count := _count(left):
+        noun = "bulk job was" if count == 1 else "bulk jobs were"
+        url = reverse("admin:billing_bulkjob_changelist")
+        yield Need(f"{_shown(count)} {noun} begun and nobody goes on. Does run_due run?", url, True)
     stuck = Hold.objects.filter(status=Hold.Status.HELD).filter(
         Q(expires_at__lt=now - PATIENCE, customer__clock_at=None) | Q(expires_at=None, created_at__lt=now - FORGOTTEN)
     )

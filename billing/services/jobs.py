@@ -16,12 +16,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Abs
+from psycopg.errors import LockNotAvailable
 
 from billing.errors import StateMoved
 from billing.models import BulkJob, BulkRow
 from config import clock
 from config.actor import Actor
-from config.errors import DomainError, InvalidRequest
+from config.errors import DomainError, InvalidRequest, LockBusy
 
 logger = logging.getLogger(__name__)
 LEASE = timedelta(minutes=2)
@@ -54,6 +55,10 @@ class Work:
 
 class _TakenOver(Exception):
     """We took longer than our lease, and another process goes on with the job."""
+
+
+class _Busy(Exception):
+    """Somebody else has the customer's turn for long, who may be at work on this very row. `run_due` tries again."""
 
 
 @transaction.atomic
@@ -136,6 +141,9 @@ def work(job: BulkJob, kinds: Mapping[Kind, Work]) -> None:
                 _go_through(claimed, row, kinds[Kind(claimed.kind)])
         except _TakenOver:
             return
+        except _Busy:
+            _ours(claimed).update(leased_until=clock.now())
+            return
         claimed = _ours(claimed).filter(status__in=UNDER_WAY).first()
 
 
@@ -199,13 +207,17 @@ def _go_through(job: BulkJob, row: BulkRow, works: Work) -> None:
                 _note(job, row)
             return
         _do(job, row, works)
+    except LockBusy as busy:
+        raise _Busy from busy
     except StateMoved:
         _leave_out(job, row, MOVED)
     except DomainError as problem:
         _leave_out(job, row, problem.message)
     except _TakenOver:
         raise
-    except Exception:
+    except Exception as problem:
+        if isinstance(problem.__cause__, LockNotAvailable):
+            raise _Busy from problem
         # One row that nobody foresaw must not hold up those after it; what was noted of it is undone.
         logger.exception("job %s, row %s", job.pk, row.number)
         for name, value in before.items():

@@ -7,7 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.admin.actions.base import REGISTRY, link
-from billing.models import Hold, Invoice, LedgerEntry
+from billing.models import BulkJob, Hold, Invoice, LedgerEntry
+from billing.services import jobs
 from entities.models import Customer
 from plans.models import Feature
 from tests.admin import stories
@@ -46,6 +47,32 @@ def test_each_action_is_allowed_to_its_groups_only(member: Any, group: str, acme
         if answers != {403}:
             allowed.add(slug)
     assert allowed == MAY[group]
+
+
+JOBS: dict[str, set[str]] = {
+    "Read only": set(),
+    "Support": {"entities", "removals", "grants"},
+    "Billing": set(BulkJob.Kind.values),
+}
+
+
+@pytest.mark.parametrize("group", list(JOBS))
+def test_each_kind_of_bulk_job_is_let_run_and_stopped_by_its_groups_only(member: Any, group: str) -> None:
+    staff, may = member(group), set[str]()
+    for kind in jobs.Kind:
+        job = jobs.begin(
+            kind=kind, title="Many", status=jobs.Status.READY, rows=(), actor=stories.TESTS, at=stories.NOVEMBER
+        )
+        url = reverse("admin:job", args=[job.pk])
+        page, asked = staff.get(url), {"reason": "Because"}
+        answers = {
+            verb: staff.client.post(url, {verb: "1", **asked}).status_code for verb in ("confirm", "stop", "undo")
+        }
+        assert "All rows as CSV" in page
+        assert set(answers.values()) == {403} or 403 not in answers.values(), (kind, answers)
+        if 403 not in answers.values():
+            may.add(kind.value)
+    assert may == JOBS[group]
 
 
 @pytest.mark.parametrize("group", list(MAY))

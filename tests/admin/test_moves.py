@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from psycopg.errors import LockNotAvailable
 
 from billing.models import BulkJob, Invoice, Operation, SandboxInvoice, Subscription
 from billing.services import bulk, jobs, subscriptions
@@ -239,6 +240,21 @@ def test_a_way_back_that_was_stopped_is_gone_again_without_those_who_went(staff:
     assert left_out(again) == {"acme": "It is on that version already."}
     confirm(staff, again)
     assert held() == [1, 1, 1]
+
+
+def test_whose_customer_is_busy_is_tried_again_later(staff: Staff, monkeypatch: Any) -> None:
+    job, update, calls = look(staff), subscriptions.update, iter(range(9))
+
+    def busy(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == 1:
+            raise OperationalError("lock timeout") from LockNotAvailable()
+        return update(*args, **kwargs)
+
+    monkeypatch.setattr(subscriptions, "update", busy)
+    confirm(staff, job)
+    assert (job.status, job.done, job.failed, held()) == ("running", 1, 0, [2, 1, 1])
+    assert bulk.resume() == 1
+    assert held() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("group", "status"), [("Read only", 403), ("Support", 403), ("Billing", 302)])
