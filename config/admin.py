@@ -1,6 +1,6 @@
 """What every admin page shares: bases that never write behind a service's back, bounded paging, who may log in."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -9,9 +9,10 @@ from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
-from django.db.models import DateTimeField, DecimalField, Model, QuerySet
+from django.db.models import DateTimeField, DecimalField, JSONField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
@@ -101,6 +102,8 @@ class Admin(Told):
         column = next((field for field in self.opts.fields if field.name == name), None)
         if column is not None and column.name == "actor":
             return admin.display(description="Who", ordering="actor")(_actor)
+        if isinstance(column, JSONField):
+            return admin.display(description=column.verbose_name.capitalize())(_facts(column.name))
         if not isinstance(column, DateTimeField):
             return name
 
@@ -115,6 +118,20 @@ class Admin(Told):
         """For pages of rows that are gone: says so on the home page."""
         redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return redirect
+
+
+def _facts(name: str) -> Callable[[Any], str]:
+    """What a column of JSON holds, as names with their values."""
+
+    def facts(row: Any) -> str:
+        value = getattr(row, name)
+        if not isinstance(value, dict) or not value:
+            return journal.text(value)
+        pairs = ((key.replace("_", " ").capitalize(), journal.text(one)) for key, one in value.items())
+        return format_html('<dl class="sl-facts">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", pairs))
+
+    facts.__name__ = name
+    return facts
 
 
 def _actor(row: Any) -> str:

@@ -45,6 +45,7 @@ class Done:
     movements: list[Movement] = field(default_factory=list)
     staff: str = ""
     request_id: str = ""
+    pk: int = 0  # of the entry, once it is written
     undo: dict[str, Any] = field(default_factory=dict)  # what billing.admin.actions.undoing makes of it
 
 
@@ -88,7 +89,9 @@ def told(entry: LogEntry) -> Done:
     parts = parts if isinstance(parts, list) else []
     found: dict[str, Any] = next((part[MARK] for part in parts if isinstance(part, dict) and MARK in part), {})
     if not found:
-        return Done(entry.action_time, entry.get_change_message() or entry.get_action_flag_display(), staff=staff)
+        return Done(
+            entry.action_time, entry.get_change_message() or entry.get_action_flag_display(), staff=staff, pk=entry.pk
+        )
     return Done(
         at=datetime.fromisoformat(found["at"]).astimezone(UTC),
         title=found["title"],
@@ -97,6 +100,7 @@ def told(entry: LogEntry) -> Done:
         movements=[Movement(*one) for one in found.get("movements", [])],
         staff=staff,
         request_id=found["request_id"],
+        pk=entry.pk,
         undo=found.get("undo", {}),
     )
 

@@ -12,6 +12,7 @@ from django.views import View
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from billing.admin import charts
+from billing.admin.actions.transferring import Suggesting
 from billing.services.balances import events
 from billing.templatetags.shown import quantity
 from config import clock
@@ -42,8 +43,13 @@ class ExploreForm(forms.Form):
         required=False,
         max_length=100,
         label="Break down by",
-        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "$customer_id, $entity_id or properties.model"}),
+        widget=Suggesting(attrs={"placeholder": "Choose, or properties.…"}),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        widget: Any = self.fields["by"].widget
+        widget.suggestions = [("$customer_id", "Customer"), ("$entity_id", "Seat, workspace …")]
 
 
 class Explore(View):

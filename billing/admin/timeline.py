@@ -40,10 +40,13 @@ class Happening:
 
 def of(row: Customer | Entity) -> list[Happening]:
     """The newest of each kind, together; six statements."""
-    found = [*_entries(row), *_operations(row), *_invoices(row)]
+    operations = list(_operations(row))
     # What staff did is told once: by ledger or operation, with the reason from the audit log, else by that log.
     done = list(_done(row))
     known = {happening.request_id: happening for happening in done if happening.request_id}
+    # The audit log says in words what an operation keeps for machines, and how it is undone.
+    operations = [replace(one, url=known[one.request_id].url) if one.request_id in known else one for one in operations]
+    found = [*_entries(row), *operations, *_invoices(row)]
     found = [
         replace(happening, detail=known[happening.request_id].detail)
         if not happening.detail and happening.request_id in known
@@ -132,7 +135,8 @@ def _invoices(row: Customer | Entity) -> Iterable[Happening]:
 def _done(row: Customer | Entity) -> Iterable[Happening]:
     for done in journal.read([row], limit=MOST):
         detail = done.reason or "; ".join(map(str, done.movements))
-        yield Happening(done.at, done.title, detail, f"staff:{done.staff}", request_id=done.request_id)
+        url = reverse("admin:admin_logentry_change", args=[done.pk])
+        yield Happening(done.at, done.title, detail, f"staff:{done.staff}", url, done.request_id)
 
 
 def _refusals(row: Customer | Entity) -> Iterable[Happening]:

@@ -76,6 +76,7 @@ class FeatureAdmin(CatalogAdmin):
     fields = ("name", "slug", "type", "consumable", "event_names", "display_singular", "display_plural")
     inlines = (CostInline,)
     ordering = ("name",)
+    sortable_by = ("slug", "shown_type")
     actions = ("archive", "bring_back", "export")
     kind = "features"
 

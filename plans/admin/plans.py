@@ -132,6 +132,7 @@ class PlanAdmin(CatalogAdmin):
     search_fields = ("slug", "name")
     inlines = (ItemInline,)
     ordering = ("name",)
+    sortable_by = ("slug", "shown_price", "holders", "status")
     actions = ("archive", "bring_back", "export")
     kind = "plans"
     change_form_before_template = "plans/plan_summary.html"

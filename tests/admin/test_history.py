@@ -7,6 +7,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
+from billing.admin.actions.base import link
+from billing.models import Operation
 from config import journal
 from config.access.models import ApiKey
 from plans.models import Feature, Plan
@@ -93,3 +95,21 @@ def test_entries_of_any_origin_can_be_read(staff: Staff, junk: str) -> None:
     entry = LogEntry.objects.create(user=user, object_repr="x", action_flag=2, change_message=junk)
     staff.get(reverse(AUDIT))
     staff.get(reverse("admin:admin_logentry_change", args=[entry.pk]))
+
+
+def test_what_machines_keep_is_shown_without_their_punctuation(staff: Staff) -> None:
+    acme = stories.team()
+    operation = Operation.objects.filter(customer=acme, kind="attach").latest("pk")
+    page = staff.get(reverse("admin:billing_operation_change", args=[operation.pk])).split("<main")[-1]
+    assert "<dt>Plan</dt><dd>team</dd>" in page
+    assert '{"' not in page.split('id="content-main"')[-1].split("<script")[0]
+
+
+def test_an_operation_by_hand_leads_to_its_entry_in_the_audit_log(staff: Staff) -> None:
+    globex = stories.workspaces()
+    entity = stories.entity(globex, "workspace_a")
+    pro = str(Plan.objects.get(slug="workspace_pro").pk)
+    staff.act(link("attach-plan", globex, entity=entity), plan=pro)
+    entry = LogEntry.objects.latest("pk")
+    page = staff.get(reverse("admin:entities_entity_change", args=[entity.pk]))
+    assert f'{reverse("admin:admin_logentry_change", args=[entry.pk])}">Plan attached: Workspace Pro' in page

@@ -114,7 +114,7 @@ def crowd(customer: Customer, number: int) -> None:
 
 
 def test_the_explorer_of_an_empty_deployment_opens(staff: Staff) -> None:
-    assert "no metered feature yet" in staff.get(reverse("admin:usage"))
+    assert "no feature is metered" in staff.get(reverse("admin:usage"))
 
 
 def test_the_customers_page_takes_as_many_statements_for_a_thousand_seats(staff: Staff) -> None:
