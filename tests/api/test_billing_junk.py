@@ -97,10 +97,10 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
     """Acme with a card and the entity a, on Pro; Premium has all kinds of items and licences, a pack is paid once."""
-    shop = Shop(api)
+    shop = Shop(stage)
     shop.opens("2026-04-01", "a")
     shop.plan("seat", 30, monthly("messages", 50), group="licenses")
     shop.plan("pro", 20, monthly("messages", 100))

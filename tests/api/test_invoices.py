@@ -8,17 +8,17 @@ from tests.client import Api
 from tests.selling import CUSTOMER, Shop, monthly
 
 
-@pytest.fixture
-def shop(api: Api) -> Shop:
+@pytest.fixture(scope="module")
+def opened(stage: Api) -> Shop:
     """Acme's own plan, renewed once, and one of its entity a; Umbrella bought the same, and its card was declined."""
-    shop = Shop(api)
+    shop = Shop(stage)
     shop.opens("2026-04-01", "a")
     shop.plan("pro", 20, monthly("messages", 100))
     shop.attach("pro")
     shop.attach("pro", "a")
-    api.post("customers.get_or_create", customer_id="umbrella")
-    api.post("sandbox.set_payment_method", customer_id="umbrella", payment_method="declines")
-    api.post("billing.attach", customer_id="umbrella", plan_id="pro")
+    stage.post("customers.get_or_create", customer_id="umbrella")
+    stage.post("sandbox.set_payment_method", customer_id="umbrella", payment_method="declines")
+    stage.post("billing.attach", customer_id="umbrella", plan_id="pro")
     shop.on("2026-05-02")
     return shop
 

@@ -41,11 +41,11 @@ OFFERED_ITEM = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def acme(api: Api) -> Account:
+@pytest.fixture(scope="module")
+def account(stage: Api) -> Account:
     """Acme on a plan with a flat and a tiered price and a switch, with Alice."""
-    acme = Account(api)
-    api.post("sandbox.set_payment_method", customer_id="acme", payment_method="success")
+    acme = Account(stage)
+    stage.post("sandbox.set_payment_method", customer_id="acme", payment_method="success")
     usage = {"interval": "month", "billing_method": "usage_based", "billing_units": 1}
     tiers = [{"to": 10, "amount": 2}, {"to": "inf", "amount": 1}]
     acme.hold(
@@ -56,6 +56,11 @@ def acme(api: Api) -> Account:
     )
     acme.join("alice")
     return acme
+
+
+@pytest.fixture
+def acme(account: Account, db: None) -> Account:
+    return account
 
 
 def assert_known(shown: Any, *keys: set[str]) -> None:

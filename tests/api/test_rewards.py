@@ -29,11 +29,17 @@ GRANT: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def acme(api: Api) -> Account:
-    account = Account(api, since="2026-04-01")
+@pytest.fixture(scope="module")
+def account(stage: Api) -> Account:
+    """Acme since 1 April 2026, with Pro to attach."""
+    account = Account(stage, since="2026-04-01")
     account.offer("messages", "dashboard")
     account.plan("pro", item("messages", 10), price={"amount": 20, "interval": "month"})
+    return account
+
+
+@pytest.fixture
+def acme(account: Account, db: None) -> Account:
     return account
 
 

@@ -24,7 +24,7 @@ from tests.effort import tries
 from tests.selling import CUSTOMER, Shop, monthly, plan_state, prepaid, seats
 
 START = datetime(2027, 1, 31, 8, 30, tzinfo=UTC)
-STEPS = int(os.environ.get("MONEY_STEPS", tries(30, 300)))
+STEPS = int(os.environ.get("MONEY_STEPS", tries(20, 300)))
 SEEDS = [int(os.environ["MONEY_SEED"])] if "MONEY_SEED" in os.environ else [1, 2, 3]
 HALF_A_CENT = Fraction(1, 200)
 MAIN = {"free": Fraction(0), "pro": Fraction(20), "premium": Fraction(50), "ultra": Fraction(99)}

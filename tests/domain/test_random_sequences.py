@@ -20,7 +20,7 @@ from tests.domain.model import ROLLOVER_MOST, Model
 from tests.effort import tries
 
 START = datetime(2026, 1, 31, 8, 30, tzinfo=UTC)
-STEPS = int(os.environ.get("SEQUENCE_STEPS", tries(100, 1000)))
+STEPS = int(os.environ.get("SEQUENCE_STEPS", tries(60, 1000)))
 SEEDS = [int(os.environ["SEQUENCE_SEED"])] if "SEQUENCE_SEED" in os.environ else [1, 2, 3]
 PEOPLE = ["zoe", "adam", "mia", "bob"]
 FEATURES = ["messages", "messages", "messages", "action1", "coins", "seats"]
