@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -42,6 +42,21 @@ BY_HAND = {
     Kind.EVENTS: "What the payment processor said is so; refunds and voids are made on each invoice's page.",
 }
 ABOVE = "Nothing was done yet: it is above what one person may do, and waits for a second one."
+# In this order, whatever order the database keeps them in; others follow.
+COLUMNS = (
+    "customer_id",
+    "entity_id",
+    "name",
+    "email",
+    "feature_id",
+    "value",
+    "amount",
+    "expires_at",
+    "type",
+    "event_id",
+)
+# What the work needs and a reader does not.
+UNTOLD = ("subscription", "from", "to", "ahead", "event")
 VERBS = {Kind.MOVES: "Move them", Kind.REMOVALS: "Remove them", Kind.GRANTS: "Grant them"}
 
 
@@ -174,8 +189,8 @@ class JobPage(View):
             "sums": sums(job) if is_open else [],
             "changed": job.done - job.skipped - job.failed,
             "left": job.total - job.done,
-            "out": job.rows.filter(state=State.LEFT_OUT).order_by("number")[:MOST_SHOWN],
-            "sample": [] if is_under_way else _sample(job),
+            "out": _sample(job.rows.filter(state=State.LEFT_OUT)),
+            "sample": [] if is_under_way else _sample(job.rows.exclude(state=State.LEFT_OUT)),
             "reason": reason or reason_form(request, is_dangerous=True),
             "refusal": refusal,
             "approval": approval,
@@ -208,7 +223,7 @@ class Rows(View):
 
 def _rows(job: BulkJob) -> Iterator[Sequence[Any]]:
     first = job.rows.order_by("number").first()
-    columns = list(first.cells) if first is not None else []
+    columns = _in_order(first.cells) if first is not None else []
     yield ["row", *columns, "what", "amount", "currency", "state", "why"]
     last = -1
     while chunk := list(job.rows.filter(number__gt=last).order_by("number")[:2000]):
@@ -218,8 +233,16 @@ def _rows(job: BulkJob) -> Iterator[Sequence[Any]]:
         last = chunk[-1].number
 
 
-def _sample(job: BulkJob) -> list[BulkRow]:
-    return list(job.rows.exclude(state=State.LEFT_OUT).order_by("number")[:MOST_SHOWN])
+def _in_order(cells: dict[str, Any]) -> list[str]:
+    return sorted(cells, key=lambda name: COLUMNS.index(name) if name in COLUMNS else len(COLUMNS))
+
+
+def _sample(rows: QuerySet[BulkRow]) -> list[tuple[BulkRow, str]]:
+    """The first rows, each with its cells on one line."""
+    return [
+        (row, " · ".join(row.get(name) for name in _in_order(row.cells) if name not in UNTOLD and row.get(name)))
+        for row in rows.order_by("number")[:MOST_SHOWN]
+    ]
 
 
 def _has_done(job: BulkJob) -> bool:

@@ -56,6 +56,7 @@ def test_customers_and_their_seats_are_brought_in_once(staff: Staff) -> None:
     shown = staff.get(reverse("admin:job", args=[job.pk]))
     assert "3 of 3 rows, done" in shown
     assert "1 done, 1 with nothing to do, 1 left out" in shown
+    assert "acme · carol · Carol · seats" in shown
 
 
 def test_usage_and_grants_are_brought_in(staff: Staff) -> None:
