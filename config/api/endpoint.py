@@ -34,6 +34,10 @@ class Keyed(Enum):
     LEASE = "lease"
 
 
+# How much of a body that is too large is read and thrown away, in largest allowed bodies.
+_DRAINED = 8
+
+
 class Endpoint(APIView):
     """One call of the API.
 
@@ -182,15 +186,31 @@ def by_method(**views: type[Endpoint]) -> Callable[..., HttpResponseBase]:
 
 
 def _body(request: HttpRequest) -> bytes:
-    """The whole body, of a chunked request too, which Django takes for an empty one."""
+    """The whole body, of a chunked request too, which Django takes for an empty one; raises RequestDataTooBig."""
     if "HTTP_TRANSFER_ENCODING" not in request.META or request.META.get("CONTENT_LENGTH"):
-        return request.body
+        try:
+            return request.body
+        except RequestDataTooBig:
+            _drain(request)
+            raise
     if not request.META.get("wsgi.input_terminated"):
         raise DomainError("Send the body with a Content-Length.", code="length_required", status=411)
-    body: bytes = request.META["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    stream = request.META["wsgi.input"]
+    body: bytes = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
     if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        _drain(stream)
         raise RequestDataTooBig
     return body
+
+
+def _drain(stream: Any) -> None:
+    """Let the sender finish a body that is refused, within bounds.
+
+    Many clients read an answer only when they have sent everything; one that comes with a closed connection is lost.
+    """
+    for _ in range(_DRAINED):
+        if not stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE):
+            return
 
 
 def _expect_json(content_type: str) -> None:

@@ -307,6 +307,17 @@ def test_a_body_that_is_too_large_is_refused_in_json(api: Api, settings: Any) ->
     assert read(api.send("test.echo", b'{"a": "%s"}' % (b"x" * 100)), 413)["code"] == "payload_too_large"
 
 
+@pytest.mark.parametrize(("size", "unread"), [(700, 0), (10_000, 9_200)])
+def test_a_body_that_is_too_large_is_sent_to_its_end_within_bounds(
+    api: Api, settings: Any, size: int, unread: int
+) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    sent = io.BytesIO(b"x" * size)
+    marks: dict[str, Any] = {"wsgi.input": sent, "CONTENT_LENGTH": size}
+    refused = api.http.generic("POST", "/v1/test.echo", b"", "application/json", headers=api.headers, **marks)
+    assert (refused.status_code, len(sent.read())) == (413, unread)
+
+
 def test_a_chunked_body_is_read_where_the_server_marks_its_end(api: Api, settings: Any) -> None:
     def send(body: bytes, **marks: Any) -> Any:
         marks |= {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(body)}
