@@ -129,6 +129,7 @@ def read(
         holdings.expect_seats(new, current, subject)
     else:
         holdings.expect_seats(new, None, subject)
+    trial_ends = list(paid_elsewhere.values_list("trial_ends_at", flat=True))
     found = Situation(
         subject=subject,
         request=request,
@@ -141,8 +142,8 @@ def read(
         paused=holdings.one(paused, at=at) if paused is not None else None,
         scheduled=scheduled,
         joined=joined,
-        others_live=paid_elsewhere.exists(),
-        others_paid=paid_elsewhere.exclude(trial_ends_at__gt=at).exists(),
+        others_live=bool(trial_ends),
+        others_paid=any(end is None or end <= at for end in trial_ends),
         live_in_scope=live,
         removed=_removed(request, live, plan),
         trial=None,
