@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ class Receiver:
         self.came: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.trickles = False
         self.hold = threading.Event()
         self.hold.set()
 
@@ -59,12 +61,19 @@ def receiving() -> Iterator[Receiver]:
             if status in (301, 302, 307):
                 self.send_header("location", receiver.url)
             self.end_headers()
-            self.wfile.write(b"as you say \xff\x00" + b"x" * 5000)
+            self.wfile.write(b"as you say \xff\x00" + b"x" * (10 if receiver.trickles else 5000))
+            for _ in range(10 if receiver.trickles else 0):
+                time.sleep(0.1)
+                self.wfile.write(b"x")
 
         def log_message(self, *args: Any) -> None:
             """Quietly."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *args: Any) -> None:
+            """Whoever hangs up early is told by the tests."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     receiver = Receiver(server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

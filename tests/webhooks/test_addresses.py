@@ -86,6 +86,16 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(live: Any, monkey
     assert made == [("93.184.216.34", 443)]
 
 
+def test_another_address_is_tried_where_the_first_takes_no_connection(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(receiver.url.split(":")[2].split("/")[0])
+    addresses = [(socket.AF_INET, 1, 6, "", (f"127.0.0.{last}", port)) for last in (2, 1)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    assert transport.post(f"http://app.example:{port}/", "{}", {}).status == 200
+    assert receiver.headers[0]["host"] == f"app.example:{port}"
+
+
 def test_an_endpoint_added_before_is_refused_when_it_would_be_sent_to(receiver: Receiver, settings: Any) -> None:
     receiver.listen()
     settings.ENVIRONMENT = "live"
@@ -99,6 +109,14 @@ def test_an_answer_that_takes_too_long_is_none(receiver: Receiver, monkeypatch: 
     answer = transport.post(receiver.url, "{}", {})
     assert answer.status is None
     assert answer.error.startswith("No answer within")
+
+
+def test_an_answer_that_trickles_in_is_cut_off(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "TIMEOUT", 0.2)
+    receiver.trickles = True
+    answer = transport.post(receiver.url, "{}", {})
+    assert answer.status == 200
+    assert answer.took_ms < 900
 
 
 @pytest.mark.django_db

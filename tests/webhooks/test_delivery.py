@@ -62,7 +62,8 @@ def test_a_failed_attempt_is_made_again_ever_later_for_three_days_and_then_given
     receiver.listen()
     receiver.answers = [500] * 99
     tell()
-    began, at, times = clock.now(), clock.now(), list[datetime]()
+    began = at = clock.now()
+    times: list[datetime] = []
     while states() == [Status.PENDING]:
         times.append(at)
         with clock.frozen(at):
@@ -214,6 +215,17 @@ def test_a_server_sends_at_once_beside_its_requests(server: Receiver) -> None:
             thread.join(10)
     assert len(server.came) == 1
     assert states() == [Status.DELIVERED]
+
+
+def test_many_messages_of_one_transaction_wake_one_sender(server: Receiver) -> None:
+    server.listen()
+    with patch.object(background, "start") as start, transaction.atomic():
+        for number in range(5):
+            tell(str(number))
+    assert start.call_count == 1
+    sending._work()
+    assert len(server.came) == 5
+    assert not sending._wanted.is_set()
 
 
 @pytest.mark.django_db(transaction=True)

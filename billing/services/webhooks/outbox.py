@@ -71,7 +71,7 @@ def write(
         cursor.execute(_TO_ALL if endpoint_pk is None else _TO_ONE, parameters)
         told: int = cursor.rowcount
         if told:
-            transaction.on_commit(sending.wake)
+            transaction.on_commit(sending.wake, robust=True)
     return told
 
 

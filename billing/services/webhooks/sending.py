@@ -24,7 +24,7 @@ from config import clock
 logger = logging.getLogger(__name__)
 Status = WebhookDelivery.Status
 
-# Longer than all of a claim can take: its attempts go side by side, each bounded by transport.TIMEOUT.
+# Longer than all of a claim can take: its attempts go side by side, and each is bounded in time.
 LEASE = timedelta(minutes=2)
 AT_ONCE = 8
 # Of one endpoint, so that one that answers slowly leaves room for the others.
@@ -89,11 +89,17 @@ _at_it = threading.Lock()
 
 def wake() -> None:
     """Have this process send what is due, beside its requests; elsewhere `run_due` does."""
-    if not background.is_server:
+    # Where it is wanted already, somebody is about to look, and will see what was committed before this.
+    if not background.is_server or _wanted.is_set():
         return
     _wanted.set()
-    if not _at_it.locked():
+    if _at_it.locked():
+        return
+    try:
         background.start("webhooks", _work)
+    except RuntimeError:  # no thread to be had
+        _wanted.clear()
+        raise
 
 
 def _work() -> None:
@@ -174,5 +180,5 @@ def send_again(deliveries: Sequence[WebhookDelivery], *, at: datetime) -> int:
         again = rows.filter(held_until__lte=at).update(
             status=Status.PENDING, next_attempt_at=at, attempts=0, leased_until=None
         )
-        transaction.on_commit(wake)
+        transaction.on_commit(wake, robust=True)
     return again

@@ -11,15 +11,18 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from functools import cache
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
 from config.errors import InvalidInput
 
-TIMEOUT = 15.0  # seconds, for all of an attempt
+TIMEOUT = 15.0  # seconds from the connection to the answer
+CONNECT_TIMEOUT, MOST_ADDRESSES = 5.0, 3
 MOST_ANSWER = 1000  # bytes that are kept
 USER_AGENT = "Subledger-Webhooks/1.0"
 # Networks in which an address of version 4 is spelt as one of version 6, private ones included.
@@ -75,7 +78,7 @@ def check_url(url: str) -> str:
 
 
 def post(url: str, body: str, headers: Mapping[str, str]) -> Answer:
-    """POST JSON; whatever goes wrong is told in the answer. Takes TIMEOUT at most, looking the name up apart."""
+    """POST JSON; whatever goes wrong is told in the answer. Takes half a minute at most, looking the name up apart."""
     began = time.monotonic()
     try:
         status, answer = _post(urlsplit(check_url(url)), body.encode(), headers)
@@ -87,43 +90,59 @@ def post(url: str, body: str, headers: Mapping[str, str]) -> Answer:
 
 
 def _post(parts: SplitResult, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-    connection = _connection(parts.scheme, host, port)
+    host, is_secure = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if is_secure else 80)
+    connection = HTTPConnection(host, port)
+    used = [_connect(host, port)]  # the last of them; the connection lets go of it while the answer is read
     # The socket's own timeout is for each wait; an answer that trickles in would never meet it.
-    watch = threading.Timer(TIMEOUT, _hang_up, [connection])
+    watch = threading.Timer(TIMEOUT, _hang_up, [used])
     watch.daemon = True
     watch.start()
     try:
-        sent = {"Content-Type": "application/json", "User-Agent": USER_AGENT, "Connection": "close", **headers}
-        connection.request("POST", target, body, sent)
+        if is_secure:
+            secure = _tls().wrap_socket(used[-1], server_hostname=host, do_handshake_on_connect=False)
+            used.append(secure)
+            secure.do_handshake()
+        connection.sock = used[-1]
+        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        # The port is named where it isn't the usual one, which HTTPConnection takes for 80.
+        name = f"[{host}]" if ":" in host else host
+        sent = {
+            "Host": name if port == (443 if is_secure else 80) else f"{name}:{port}",
+            "Content-Type": "application/json",
+            "User-Agent": USER_AGENT,
+            "Connection": "close",
+        }
+        connection.request("POST", target, body, sent | dict(headers))
         response = connection.getresponse()
         return response.status, response.read(MOST_ANSWER).decode(errors="replace").replace("\0", "")
     finally:
         watch.cancel()
         connection.close()
+        used[-1].close()
 
 
-def _connection(scheme: str, host: str, port: int) -> HTTPConnection:
-    """A connection that is open already, to an address that was looked at."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def _connect(host: str, port: int) -> socket.socket:
+    """A connection to the first of its addresses that takes one; all of them were looked at."""
+    found = [address[:2] for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     if is_strict():
-        for *_, address in found:
-            _refuse_private(ipaddress.ip_address(str(address[0]).partition("%")[0]))
-    raw = socket.create_connection(found[0][4][:2], timeout=TIMEOUT)  # type: ignore[arg-type]
-    if scheme == "http":
-        connection = HTTPConnection(host, port, timeout=TIMEOUT)
-        connection.sock = raw
-        return connection
-    context = ssl.create_default_context()
-    secure = HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
-    try:
-        secure.sock = context.wrap_socket(raw, server_hostname=host)
-    except BaseException:
-        raw.close()
-        raise
-    return secure
+        for address, *_ in found:
+            _refuse_private(ipaddress.ip_address(str(address).partition("%")[0]))
+    problem: OSError = OSError(f"{host} has no address")
+    for address, at_port in found[:MOST_ADDRESSES]:
+        try:
+            connected = socket.create_connection((str(address), int(at_port)), timeout=CONNECT_TIMEOUT)
+        except OSError as failed:
+            problem = failed
+        else:
+            connected.settimeout(TIMEOUT)
+            return connected
+    raise problem
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _refuse_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
@@ -136,12 +155,10 @@ def _refuse_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> N
         )
 
 
-def _hang_up(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
-        try:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it was over already
+def _hang_up(used: list[socket.socket]) -> None:
+    with suppress(OSError):  # it was over already
+        # Not SSLSocket's own, which takes away what the reading thread is just using.
+        socket.socket.shutdown(used[-1], socket.SHUT_RDWR)
 
 
 def _since(began: float) -> int:
