@@ -8,9 +8,11 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import DateTimeField, DecimalField, JSONField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
@@ -163,6 +165,28 @@ class ReadOnlyAdmin(Admin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody."""
         return False
+
+
+class Paged(Admin):
+    """A list whose rows have a page of their own in place of a form."""
+
+    page_template: ClassVar[str]
+
+    def page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What it shows; with a `title`, unless the row's name will do."""
+        raise NotImplementedError
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The page of one row, for those who may see it."""
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self.not_there(request, object_id)
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "title": str(row), **self.page(request, row)}
+        return TemplateResponse(request, self.page_template, context)
 
 
 class Exported(Admin):

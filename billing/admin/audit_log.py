@@ -4,24 +4,23 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from billing.admin.actions import undoing
 from config import journal
-from config.admin import ReadOnlyAdmin
+from config.admin import Paged, ReadOnlyAdmin
 from entities.models import Customer, Entity
 
 MOST = 3  # movements of an entry in the list
 
 
 @admin.register(LogEntry)
-class LogEntryAdmin(ReadOnlyAdmin):
+class LogEntryAdmin(ReadOnlyAdmin, Paged):
     """Written with everything that staff do here."""
 
+    page_template = "billing/audit_entry.html"
     heading = "Audit log"
     when_empty = "What staff do, and why, is written down here."
     list_display = ("when", "who", "about", "what", "changed", "why")
@@ -65,25 +64,16 @@ class LogEntryAdmin(ReadOnlyAdmin):
         """The reason given."""
         return journal.told(entry).reason or journal.NOTHING
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, entry: LogEntry) -> dict[str, Any]:
         """One thing that was done, whole."""
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, entry):
-            raise PermissionDenied
         done = journal.told(entry)
-        context = {
-            **self.admin_site.each_context(request),
+        return {
             "title": done.title,
             "entry": entry,
             "done": done,
             "url": entry.get_admin_url() if entry.content_type_id else None,
             "undo": _undo(request, entry, done),
         }
-        return TemplateResponse(request, "billing/audit_entry.html", context)
 
 
 def _undo(request: HttpRequest, entry: LogEntry, done: journal.Done) -> SafeString:

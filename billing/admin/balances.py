@@ -3,10 +3,8 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet, Sum
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from unfold.decorators import display
 
 from billing.admin.actions import base
@@ -15,16 +13,17 @@ from billing.admin.bars import bars
 from billing.models import Balance, LedgerEntry
 from billing.templatetags.shown import quantity
 from config import clock
-from config.admin import ReadOnlyAdmin
+from config.admin import Paged, ReadOnlyAdmin
 
 PER_PAGE = 50
 COLUMNS = ("granted", "usage", "held", "expired")
 
 
 @admin.register(Balance)
-class BalanceAdmin(ReadOnlyAdmin):
+class BalanceAdmin(ReadOnlyAdmin, Paged):
     """Changed by actions only, each with an entry."""
 
+    page_template = "billing/balance.html"
     when_empty = "Balances come with plans. Attach one to a customer, or grant a balance by hand on its page."
     list_display = ("feature", "holder", "customer", "level", "left", "next_reset_at", "expires_at", "is_live")
     list_display_links = ("feature", "holder")
@@ -54,17 +53,9 @@ class BalanceAdmin(ReadOnlyAdmin):
         """Does it count?"""
         return "Live" if balance.ended_at is None else "Ended"
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, balance: Balance) -> dict[str, Any]:
         """The balance and its ledger."""
-        balance = self.get_object(request, object_id)
-        if balance is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, balance):
-            raise PermissionDenied
-        context = {**self.admin_site.each_context(request), "title": str(balance), **page(request, balance)}
-        return TemplateResponse(request, "billing/balance.html", context)
+        return page(request, balance)
 
 
 def page(request: HttpRequest, balance: Balance) -> dict[str, Any]:

@@ -3,25 +3,24 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from unfold.decorators import display
 
 from billing.admin.actions import base
 from billing.models import Invoice, InvoiceLine
 from billing.templatetags.shown import money
-from config.admin import Exported, ReadOnlyAdmin
+from config.admin import Exported, Paged, ReadOnlyAdmin
 from plans import pricing
 
 TONES = {"Paid": "success", "Open": "danger", "Draft": "info", "Void": "warning", "Uncollectible": "danger"}
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(ReadOnlyAdmin, Exported):
+class InvoiceAdmin(ReadOnlyAdmin, Exported, Paged):
     """Written by billing only."""
 
+    page_template = "billing/invoice.html"
     when_empty = "The first invoice comes with a paid plan. Attach one on a customer's page."
     actions = ("export",)
     exported = ("number", "customer__external_id", "entity__external_id", "status", "currency", "total", "created_at")
@@ -53,15 +52,8 @@ class InvoiceAdmin(ReadOnlyAdmin, Exported):
         """In words."""
         return invoice.get_status_display()
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
         """The invoice as finance reads it."""
-        invoice = self.get_object(request, object_id)
-        if invoice is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, invoice):
-            raise PermissionDenied
         lines: dict[Any, list[Any]] = {}
         for line in invoice.lines.select_related("plan", "feature", "entity", "subscription"):
             lines.setdefault(line.entity or invoice.customer, []).append((line, why(line, invoice.currency)))
@@ -70,14 +62,12 @@ class InvoiceAdmin(ReadOnlyAdmin, Exported):
             slugs = ("pay-invoice", "void-invoice")
         elif invoice.status == Invoice.Status.PAID and invoice.total > invoice.refunded and invoice.processor_id:
             slugs = ("refund-invoice",)
-        context = {
-            **self.admin_site.each_context(request),
+        return {
             "title": f"Invoice {invoice.number or 'in draft'}",
             "invoice": invoice,
             "groups": [(holder, rows, sum(row.amount for row, _ in rows)) for holder, rows in lines.items()],
             "buttons": base.buttons(request.user, invoice.customer, *slugs, invoice=invoice),
         }
-        return TemplateResponse(request, "billing/invoice.html", context)
 
 
 def why(line: InvoiceLine, currency: str) -> str:

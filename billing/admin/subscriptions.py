@@ -4,16 +4,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from unfold.decorators import display
 
 from billing.admin.actions import base
 from billing.admin.bars import bars
 from billing.models import Balance, InvoiceLine, Subscription
-from config.admin import Exported, ReadOnlyAdmin
+from config.admin import Exported, Paged, ReadOnlyAdmin
 from plans import wording
 
 TONES = {"Active": "success", "Past due": "danger", "Scheduled": "info", "Ended": "warning", "Paused": "warning"}
@@ -38,9 +36,10 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(ReadOnlyAdmin, Exported):
+class SubscriptionAdmin(ReadOnlyAdmin, Exported, Paged):
     """Changed on the pages of customers and entities."""
 
+    page_template = "billing/subscription.html"
     when_empty = "Attach a plan on the page of a customer, seat or workspace."
     actions = ("export",)
     exported = ("public_id", "customer__external_id", "entity__external_id", "plan__slug", "plan__version", "status",
@@ -63,23 +62,14 @@ class SubscriptionAdmin(ReadOnlyAdmin, Exported):
         """In words."""
         return subscription.get_status_display()
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
         """What is held, on which terms, and what it has cost."""
-        row = self.get_object(request, object_id)
-        if row is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
         items = row.items.select_related("feature", "entity_feature")
         balances = Balance.objects.filter(subscription=row, ended_at=None).select_related("feature")
         lines = InvoiceLine.objects.filter(subscription=row, invoice__is_internal=False).select_related("invoice")
         slug = "uncancel-plan" if row.ends_at is not None else "cancel-plan"
         is_over = row.status == Subscription.Status.EXPIRED
-        context = {
-            **self.admin_site.each_context(request),
-            "title": str(row),
+        return {
             "row": row,
             "customer": row.customer,
             "terms": [wording.sentence(item, settings.CURRENCY) for item in items],
@@ -87,7 +77,6 @@ class SubscriptionAdmin(ReadOnlyAdmin, Exported):
             "lines": lines.order_by("-invoice_id", "position")[:30],
             "buttons": [] if is_over else base.buttons(request.user, row.customer, slug, subscription=row),
         }
-        return TemplateResponse(request, "billing/subscription.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         """With names."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -132,25 +133,32 @@ def _invoice(draft: Draft, number: str) -> Invoice:
     )
 
 
+def columns(line: Line) -> dict[str, Any]:
+    """What a line says, as the rows hold it that are invoiced and those that wait for an invoice."""
+    return {
+        "kind": line.kind,
+        "is_credit": line.is_credit,
+        "display_name": line.display_name[:255],
+        "description": line.description,
+        "amount": line.amount,
+        "quantity": line.quantity,
+        "plan_id": line.subscription.plan_id,
+        "feature_id": line.item.feature_id if line.item else None,
+        "entity_id": line.subscription.entity_id,
+        "period_start": line.period.start if line.period else None,
+        "period_end": line.period.end if line.period else None,
+    }
+
+
 def _line(draft: Draft, invoice: Invoice, position: int, line: Line) -> InvoiceLine:
     return InvoiceLine(
         invoice=invoice,
         position=position,
-        kind=line.kind,
-        is_credit=line.is_credit,
-        display_name=line.display_name[:255],
-        description=line.description,
-        amount=line.amount,
-        quantity=line.quantity,
-        plan_id=line.subscription.plan_id,
-        feature_id=line.item.feature_id if line.item else None,
-        entity_id=line.subscription.entity_id,
+        **columns(line),
         subscription=line.subscription if draft.attributed else None,
         item=line.item if draft.attributed else None,
         lowers=line.lowers or "",
         discount=line.discount if line.discount is not None and line.discount.pk else None,
-        period_start=line.period.start if line.period else None,
-        period_end=line.period.end if line.period else None,
     )
 
 

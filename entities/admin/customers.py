@@ -24,7 +24,7 @@ from billing.services.customers import Details
 from billing.services.due import forecasting
 from billing.templatetags.shown import money, quantity
 from config import clock, journal
-from config.admin import Exported, actor
+from config.admin import Exported, Paged, actor
 from config.errors import DomainError
 from entities.models import Customer, Entity
 
@@ -35,9 +35,10 @@ SEATS = ("add-seat", "add-seats", "remove-seats")
 
 
 @admin.register(Customer)
-class CustomerAdmin(Exported):
+class CustomerAdmin(Exported, Paged):
     """Who pays."""
 
+    page_template = "entities/customer.html"
     when_empty = "Applications make customers with customers.get_or_create. Add one by hand, or import a CSV file."
     list_display = ("called", "external_id", "email", "plans", "members", "owed", "created_at")
     list_display_links = ("called", "external_id")
@@ -142,18 +143,9 @@ class CustomerAdmin(Exported):
         context = {**self.admin_site.each_context(request), "title": title, "form": form, "back": back}
         return TemplateResponse(request, "entities/form.html", context)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, customer: Customer) -> dict[str, Any]:
         """Everything about one customer."""
-        customer = self.get_object(request, object_id)
-        if customer is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, customer):
-            raise PermissionDenied
-        context = {**self.admin_site.each_context(request), "title": str(customer), **page(request, customer)}
-        context["can_edit"] = self.has_change_permission(request, customer)
-        return TemplateResponse(request, "entities/customer.html", context)
+        return page(request, customer) | {"can_edit": self.has_change_permission(request, customer)}
 
 
 class CustomerForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -5,11 +5,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import TruncDate
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from unfold.decorators import display
 
 from billing.admin import balances, charts, timeline, verdicts
@@ -19,7 +17,7 @@ from billing.models import Balance, Subscription, UsageEvent
 from billing.services import invoices
 from billing.services.due import cycles
 from config import clock
-from config.admin import Exported, ReadOnlyAdmin
+from config.admin import Exported, Paged, ReadOnlyAdmin
 from entities.admin.customers import ways
 from entities.models import Entity
 from entities.subject import Subject
@@ -30,9 +28,10 @@ MOST_VERDICTS = 6
 
 
 @admin.register(Entity)
-class EntityAdmin(ReadOnlyAdmin, Exported):
+class EntityAdmin(ReadOnlyAdmin, Exported, Paged):
     """Seats, users, workspaces, projects; added on their customer's page."""
 
+    page_template = "entities/entity.html"
     when_empty = "Applications make them with entities.create. To add them by hand, open their customer."
     actions = ("export",)
     exported = ("customer__external_id", "external_id", "name", "feature__slug", "created_at", "deleted_at")
@@ -64,17 +63,9 @@ class EntityAdmin(ReadOnlyAdmin, Exported):
         """Is it there?"""
         return "Live" if entity.deleted_at is None else "Removed"
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, entity: Entity) -> dict[str, Any]:
         """Everything about one entity."""
-        entity = self.get_object(request, object_id)
-        if entity is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, entity):
-            raise PermissionDenied
-        context = {**self.admin_site.each_context(request), "title": str(entity), **page(request, entity)}
-        return TemplateResponse(request, "entities/entity.html", context)
+        return page(request, entity)
 
 
 def page(request: HttpRequest, entity: Entity) -> dict[str, Any]:

@@ -4,18 +4,16 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from unfold.decorators import display
 
 from billing.admin.webhooks import steps
 from billing.models import WebhookDelivery, WebhookEndpoint, WebhookType
 from billing.services.webhooks import sending
 from config import clock, journal, zones
-from config.admin import ReadOnlyAdmin
+from config.admin import Paged, ReadOnlyAdmin
 
 TONES = {"Told": "success", "Failing": "danger", "Disabled": "warning", "Removed": "warning"}
 STATES = {"Waiting to be sent": "info", "Delivered": "success", "Given up": "danger"}
@@ -23,9 +21,10 @@ SHOWN = 20
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ReadOnlyAdmin):
+class WebhookEndpointAdmin(ReadOnlyAdmin, Paged):
     """Those that applications receive at; what can be done about one is on its page."""
 
+    page_template = "billing/webhook_endpoint.html"
     when_empty = "Applications can be told when an alert goes off, a limit is reached or plans change. Add an endpoint."
     list_display = ("public_id", "url", "told", "state", "failing_since", "description")
     search_fields = ("public_id", "url", "description")
@@ -56,18 +55,10 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         """There."""
         return redirect("admin:webhook-add", "add")
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, row: WebhookEndpoint) -> dict[str, Any]:
         """What it is told, how that goes, and what can be done."""
-        row = self.get_object(request, object_id)
-        if row is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
         sent = WebhookDelivery.objects.filter(endpoint=row).select_related("message", "message__customer")
-        context = {
-            **self.admin_site.each_context(request),
+        return {
             "title": f"Webhook endpoint {row}",
             "row": row,
             "state": state(row),
@@ -77,13 +68,13 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
             "sent": sent.order_by("-pk")[:SHOWN],
             "done": journal.read([row], limit=SHOWN),
         }
-        return TemplateResponse(request, "billing/webhook_endpoint.html", context)
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnlyAdmin):
+class WebhookDeliveryAdmin(ReadOnlyAdmin, Paged):
     """One message to one endpoint."""
 
+    page_template = "billing/webhook_delivery.html"
     when_empty = "What is sent to webhook endpoints is listed here, with what they answered."
     list_display = ("shown_at", "type", "customer", "endpoint", "shown_state", "attempts", "shown_next")
     list_display_links = ("shown_at", "type")
@@ -125,17 +116,9 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         """When it waits."""
         return zones.shown(delivery.next_attempt_at) if delivery.next_attempt_at else "–"
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, row: WebhookDelivery) -> dict[str, Any]:
         """What was sent, and what was answered each time."""
-        row = self.get_object(request, object_id)
-        if row is None:
-            return self.not_there(request, object_id)
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
-        context = {
-            **self.admin_site.each_context(request),
+        return {
             "title": f"{_named(row.message.type)}, told to {row.endpoint}",
             "row": row,
             "tone": {"success": "good", "danger": "danger"}.get(STATES[row.get_status_display()], "calm"),
@@ -143,7 +126,6 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
             "tried": row.tried.order_by("-pk")[:100],
             "may_resend": self.has_resend_permission(request) and _is_open(row.endpoint),
         }
-        return TemplateResponse(request, "billing/webhook_delivery.html", context)
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         """Support and Billing."""

@@ -10,6 +10,7 @@ from django.db.models import Count
 from billing.models import Balance, InvoiceLine, Operation, Overage, PendingLine, Subscription, VacatedSeat
 from billing.outcomes import End, NewCycle, NewQuantity, Outcome, Start
 from billing.proration import Holding, Line
+from billing.services import invoices
 from billing.services.balances import ledger, provisioning, resets
 from billing.services.balances.provisioning import CarryOver
 from billing.services.execution import assignments
@@ -103,22 +104,7 @@ def wait(lines: Iterable[Line], *, at: datetime) -> None:
     """Keep lines for the next invoice of their subscriptions."""
     PendingLine.objects.bulk_create(
         [
-            PendingLine(
-                subscription=line.subscription,
-                item=line.item,
-                kind=line.kind,
-                is_credit=line.is_credit,
-                display_name=line.display_name[:255],
-                description=line.description,
-                amount=line.amount,
-                quantity=line.quantity,
-                plan=line.subscription.plan,
-                feature=line.item.feature if line.item else None,
-                entity=line.subscription.entity,
-                period_start=line.period.start if line.period else None,
-                period_end=line.period.end if line.period else None,
-                created_at=at,
-            )
+            PendingLine(subscription=line.subscription, item=line.item, **invoices.columns(line), created_at=at)
             for line in lines
         ]
     )
