@@ -22,7 +22,6 @@ ORGANIZATION_SLUG = env.str("ORGANIZATION_SLUG", "subledger")
 ORGANIZATION_DETAILS = env.str("ORGANIZATION_DETAILS", "", multiline=True)  # address, tax number: printed on invoices
 CURRENCY = env.str("CURRENCY", "usd")
 # Above these a second member of staff approves: money in major units, and units granted or taken by hand. None: never.
-TRAFFIC_SECONDS = 5  # between two writings of how many checks there were; 0: none by itself
 APPROVAL_ABOVE_AMOUNT, APPROVAL_ABOVE_UNITS = (
     Decimal(limit) if (limit := env.str(name, "")) else None
     for name in ("APPROVAL_ABOVE_AMOUNT", "APPROVAL_ABOVE_UNITS")

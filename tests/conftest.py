@@ -21,7 +21,6 @@ TEST_DATABASE = "test_subledger_"
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Processes that tests start, workers first of all, find compiled what was imported before, which is half of a start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-settings.TRAFFIC_SECONDS = 0  # a test that is about it writes by itself
 # The driver forgets what it prepared at each rollback, because tables may go with it. Each test ends in one.
 PrepareManager._should_discard = lambda *_: False  # type: ignore[method-assign]
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from django.conf import settings
 from django.db import close_old_connections, connection
 
+from billing.services import background
+
 logger = logging.getLogger(__name__)
+PAUSE = 5  # seconds between two writings
 MOST_REFUSALS = 10_000  # subjects and features between two writings; more are counted as checks only
 
 
@@ -40,7 +42,7 @@ class _Page:
 
 _page = _Page()
 _lock = threading.Lock()
-_writer: threading.Thread | None = None
+_is_written = False
 
 
 def checked(feature_id: int, allowed: bool, wall: datetime) -> None:
@@ -48,8 +50,7 @@ def checked(feature_id: int, allowed: bool, wall: datetime) -> None:
     key = (wall.replace(minute=0, second=0, microsecond=0), feature_id, allowed)
     with _lock:
         _page.checks[key] = _page.checks.get(key, 0) + 1
-        if _writer is None and settings.TRAFFIC_SECONDS:
-            _start()
+        _see_to_it()
 
 
 def refused(
@@ -69,8 +70,7 @@ def refused(
         if before is not None or len(_page.refusals) < MOST_REFUSALS:
             count = before.count + 1 if before else 1
             _page.refusals[key] = Refused(count, wall, required, remaining, paid_by)
-        if _writer is None and settings.TRAFFIC_SECONDS:
-            _start()
+        _see_to_it()
 
 
 # Rows are written in one order, so that processes wait for each other and never for nothing.
@@ -116,17 +116,22 @@ def _add(statement: str, rows: Sequence[Sequence[object]]) -> None:
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
-def _start() -> None:
-    """Begin to write now and then; under the lock. Not before the first call: servers fork."""
-    global _writer  # noqa: PLW0603 - one for each process
-    _writer = threading.Thread(target=_write_on, name="traffic", daemon=True)
-    _writer.start()
+def _see_to_it() -> None:
+    """Begin to write now and then; under the lock, and not before the first call: servers fork."""
+    global _is_written  # noqa: PLW0603 - once in each process
+    if _is_written or not background.is_server:
+        return
+    try:
+        background.start("traffic", _write_on)
+    except RuntimeError:  # no thread to be had; the next call tries again
+        return
+    _is_written = True
     atexit.register(_write_once)
 
 
 def _write_on() -> None:
     pause = threading.Event()
-    while not pause.wait(settings.TRAFFIC_SECONDS):
+    while not pause.wait(PAUSE):
         _write_once()
 
 
