@@ -2,6 +2,7 @@ import gc
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import psutil
 import pytest
 from django.conf import settings
@@ -14,11 +15,15 @@ from config import clock, embedded
 from config.access import keys
 from tests.builders import Account
 from tests.client import Api
+from tests.effort import THOROUGH
 from tests.selling import Shop
 
 TEST_DATABASE = "test_subledger_"
 # A slow hash is for real passwords.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# The dice fall the same way at every run, so that a change is judged by what it changed; who searches gets other ones.
+if not THOROUGH:
+    hypothesis.settings.load_profile("ci")
 # Processes that tests start, workers first of all, find compiled what was imported before, which is half of a start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # The driver forgets what it prepared at each rollback, because tables may go with it. Each test ends in one.

@@ -151,14 +151,15 @@ def _check(customer: Customer, plan_id: str, holders: Iterable[Holder], *, at: d
     known = {entity.external_id: entity for entity in _live(customer, [holder.entity_id for holder in holders])}
     holding = set(assignments.of(customer).filter(plan__slug=plan_id).values_list("entity", flat=True))
     new = [holder for holder in holders if holder.entity_id not in known or known[holder.entity_id].pk not in holding]
+    for holder in new:
+        if holder.entity_id not in known:
+            seats.check_countable(_feature(holder))
     left = int(sum(pool.remaining for pool in pools))
     if len(new) > left:
         raise LicensesUsedUp(plan_id, len(new), left)
     for holder in new:
         if holder.entity_id in known:
             _replaced(pools[0], known[holder.entity_id])
-        else:
-            seats.check_countable(_feature(holder))
 
 
 def _assign(pools: Sequence[Balance], entity: Entity, *, at: datetime, actor: Actor) -> None:

@@ -249,6 +249,13 @@ def test_what_cannot_be_assigned_is_refused(shop: Shop, status: int, plan: str, 
     assert pool(shop) == (2, 0, 2, 1)
 
 
+def test_who_is_not_there_is_told_before_there_being_none_left(shop: Shop) -> None:
+    shop.attach("team")
+    assign(shop, "alice")
+    given = {"plan_id": "seat", "entities": [{"entity_id": "carol"}]}
+    assert code(shop, 404, "licenses.attach", **given) == "entity_not_found"
+
+
 def test_a_customer_without_the_parent_plan_has_no_licences(shop: Shop) -> None:
     assert shop.customer()["licenses"] == []
     assert code(shop, 404, "licenses.attach", plan_id="seat", entities=[{"entity_id": "alice"}]) == "license_not_found"
