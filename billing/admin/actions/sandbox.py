@@ -64,7 +64,7 @@ class TurnClock(Action):
         shown.movements.append(Movement("The customer's present", zones.told(self.target.at), zones.told(to)))
         due = clock.next_due(customer, to) if customer.clock_at is not None else None
         if due is not None:
-            shown.sentences.append(f"First due: {zones.told(due)}. Everything up to the new time follows.")
+            shown.sentences.append(f"First due: {zones.told(due.at)}. Everything up to the new time follows.")
             shown.bills = self._bills(to)
         elif customer.clock_at is not None:
             shown.sentences.append("Nothing falls due until then.")

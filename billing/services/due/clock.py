@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 
 from billing.models import Balance, Hold, Operation, Subscription
 from billing.processors import get_processor
@@ -49,6 +49,16 @@ class What(Enum):
 
 # The rest, what balances and locks have due, is swept apart, and looked for by whoever touches those.
 OF_PLANS = frozenset(What) - {What.RESET, What.HOLD}
+# What nearly every instant is about; only with the rest somebody has to look what lapses, ends, starts or moves.
+ORDINARY = frozenset({What.RENEWAL, What.RESET})
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An instant at which something has to be done, and what."""
+
+    at: datetime
+    whats: frozenset[What]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +108,16 @@ def advance(*, customer: Customer, until: datetime, actor: Actor) -> int:
 
 def _advance(customer: Customer, until: datetime, actor: Actor, *, of_plans: bool = False) -> int:
     steps, repeated, last = 0, 0, None
-    while (moment := next_due(customer, until, of_plans=of_plans)) is not None:
-        repeated = repeated + 1 if moment == last else 0
+    while (due := next_due(customer, until, of_plans=of_plans)) is not None:
+        repeated = repeated + 1 if due.at == last else 0
         if repeated > TOO_MANY:
-            raise RuntimeError(f"customer {customer.pk} makes no progress at {moment}")
-        last = moment
-        if customer.clock_at is not None and moment > customer.clock_at:
-            _tell(customer, moment)
+            raise RuntimeError(f"customer {customer.pk} makes no progress at {due.at}")
+        last = due.at
+        if customer.clock_at is not None and due.at > customer.clock_at:
+            _tell(customer, due.at)
         try:
-            _do(customer, moment, actor)
+            # What balances and locks have due was not asked for `of_plans`: then it is looked for at each instant.
+            _do(customer, due, actor, is_ordinary=due.whats <= ORDINARY and not of_plans)
         except RenewalNotReady as waits:
             # What comes later must not come first: the next run, or the processor's word, goes on from here.
             logger.info("customer %s: %s", customer.pk, waits.message)
@@ -115,7 +126,7 @@ def _advance(customer: Customer, until: datetime, actor: Actor, *, of_plans: boo
     return steps
 
 
-def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> datetime | None:
+def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> Due | None:
     """The earliest instant up to `until` at which something has to be done; None when there is nothing.
 
     With `of_plans` what balances and locks have due is left out.
@@ -124,14 +135,20 @@ def next_due(customer: Customer, until: datetime, *, of_plans: bool = False) -> 
     asked: dict[Any, Any] = {_WHOSE: customer.pk, _UNTIL: until}
     with connection.cursor() as cursor:
         cursor.execute(statement, [asked.get(one, one) for one in parameters])
-        return min((moment for (moment,) in cursor.fetchall()), default=None)
+        found = cursor.fetchall()
+    if not found:
+        return None
+    at = min(moment for moment, _ in found)
+    return Due(at, frozenset(What(what) for moment, what in found if moment == at))
 
 
 @cache
 def _finds_first(of_plans: bool) -> tuple[str, tuple[Any, ...]]:
     """The statement that finds the first of each source, put together once; for whom and until when stand in it."""
     first, *others = [
-        rows.filter(customer=_WHOSE, **{f"{column}__lte": _UNTIL}).order_by(column).values_list(column)[:1]
+        rows.filter(customer=_WHOSE, **{f"{column}__lte": _UNTIL})
+        .order_by(column)
+        .values_list(column, Value(what.value))[:1]
         for what, (rows, column) in sources().items()
         if what in OF_PLANS or not of_plans
     ]
@@ -154,15 +171,18 @@ def sources() -> dict[What, tuple[QuerySet[Any], str]]:
     }
 
 
-def _do(customer: Customer, at: datetime, actor: Actor) -> None:
+def _do(customer: Customer, due: Due, actor: Actor, *, is_ordinary: bool) -> None:
     """Everything of one instant: what lapses, renewals, ends, starts, and last the resets that are left."""
-    lapse(customer, at, actor)
-    due = holdings.rows(customer).filter(is_paid=True, current_period_end__lte=at).live()
-    for group in cycles.groups(due, at):
-        cycles.renew(group, actor=actor, currency=invoices.currency_of(customer))
-        customer.refresh_from_db()
-    end_and_start(customer, at, actor)
-    while resets.reset_due(at=at, actor=actor, customer_pk=customer.pk):
+    if not is_ordinary:
+        lapse(customer, due.at, actor)
+    if What.RENEWAL in due.whats or not is_ordinary:  # a trial that just went back may have left one
+        rows = holdings.rows(customer).filter(is_paid=True, current_period_end__lte=due.at).live()
+        for group in cycles.groups(rows, due.at):
+            cycles.renew(group, actor=actor, currency=invoices.currency_of(customer))
+            customer.refresh_from_db()
+    if not is_ordinary:
+        end_and_start(customer, due.at, actor)
+    while resets.reset_due(at=due.at, actor=actor, customer_pk=customer.pk):
         pass
 
 

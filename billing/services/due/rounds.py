@@ -11,7 +11,7 @@ from billing.models import Operation, Subscription
 from billing.processors import get_processor
 from billing.services.balances import resets
 from billing.services.due import clock, recovery, renewing
-from billing.services.due.clock import What
+from billing.services.due.clock import Due, What
 from billing.services.execution import queue
 from config.actor import Actor
 from config.errors import DomainError
@@ -137,7 +137,7 @@ def _alone(run: Run, customer: Customer, until: datetime, actor: Actor) -> None:
         run.failed[customer.external_id] = "failed, see the log"
 
 
-def _next_due_of(keys: Collection[int], until: datetime) -> dict[int, tuple[datetime, frozenset[What]]]:
+def _next_due_of(keys: Collection[int], until: datetime) -> dict[int, Due]:
     """The same for many customers (by key): those for whom there is something, with what there is."""
     found: dict[int, dict[What, datetime]] = {}
     for what, (rows, column) in clock.sources().items():
@@ -146,23 +146,22 @@ def _next_due_of(keys: Collection[int], until: datetime) -> dict[int, tuple[date
             found.setdefault(key, {})[what] = moment
     earliest = {key: min(moments.values()) for key, moments in found.items()}
     return {
-        key: (at, frozenset(what for what, moment in found[key].items() if moment == at))
+        key: Due(at, frozenset(what for what, moment in found[key].items() if moment == at))
         for key, at in earliest.items()
     }
 
 
-def _do_all(due: Mapping[int, tuple[datetime, frozenset[What]]], actor: Actor) -> None:
+def _do_all(due: Mapping[int, Due], actor: Actor) -> None:
     """The same for many customers, each at its own instant."""
-    special = {key for key, (_, whats) in due.items() if whats - {What.RENEWAL, What.RESET}}
+    special = {key for key, one in due.items() if not one.whats <= clock.ORDINARY}
     customers = list(Customer.objects.filter(pk__in=special).order_by("pk"))
     for customer in customers:
-        clock.lapse(customer, due[customer.pk][0], actor)
-    moments = {key: at for key, (at, _) in due.items()}
-    renewals = {key: at for key, (at, whats) in due.items() if What.RENEWAL in whats}
+        clock.lapse(customer, due[customer.pk].at, actor)
+    renewals = {key: one.at for key, one in due.items() if What.RENEWAL in one.whats}
     if renewals:
         resets.reset_customers(renewals, actor=actor)
         renewing.renew(renewals, actor=actor)
     for customer in customers:
         customer.refresh_from_db()
-        clock.end_and_start(customer, moments[customer.pk], actor)
-    resets.reset_customers(moments, actor=actor)
+        clock.end_and_start(customer, due[customer.pk].at, actor)
+    resets.reset_customers({key: one.at for key, one in due.items()}, actor=actor)
