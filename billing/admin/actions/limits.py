@@ -85,8 +85,7 @@ class Limits(Action):
         if isinstance(holder, Entity):
             customers.update_entity(entity=holder, billing_controls=controls)
         else:
-            fields = {"billing_controls": {**holder.billing_controls, **controls}}
-            customers.update(customer=holder, details=Details(fields), new_id=None)
+            customers.update(customer=holder, details=Details({"billing_controls": controls}), new_id=None)
         return f"The limits of {feature} were set."
 
     def counter(self, values: dict[str, Any], request_id: str) -> Counter | None:
