@@ -10,6 +10,8 @@ from django.urls import reverse
 
 from billing.admin.actions.base import link
 from billing.models import Balance, LedgerEntry, Subscription
+from billing.services import customers
+from billing.services.customers import Details
 from entities.models import Customer, Entity
 from plans.models import Feature, Plan
 from tests.admin import stories
@@ -88,6 +90,27 @@ def test_limits_that_were_set_anew_meanwhile_stay(staff: Staff, acme: Customer) 
     assert b"set anew meanwhile" in staff.client.post(undo_url, fields).content
     junk = {**fields, "restored": '{"usage_limits": [5]}', "replaced": fields["replaced"]}
     assert staff.client.post(undo_url, junk).status_code == 409
+
+
+def test_what_an_application_sets_while_staff_set_a_limit_stays(
+    staff: Staff, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = [{"feature_id": "summaries", "enabled": True}]
+    update = customers.update
+
+    def after_the_application(**asked: Any) -> Customer:
+        details = Details({"billing_controls": {"overage_allowed": allowed}})
+        update(customer=acme, details=details, new_id=None)
+        return update(**asked)
+
+    acme.billing_controls = {"overage_allowed": []}
+    acme.save(update_fields=["billing_controls"])
+    monkeypatch.setattr(customers, "update", after_the_application)
+    asked = {"feature": str(Feature.objects.get(slug="summaries").pk), "kind": "usage"}
+    staff.act(link("set-limit", acme), **asked, amount="10", window="day")
+    acme.refresh_from_db()
+    assert acme.billing_controls["overage_allowed"] == allowed
+    assert acme.billing_controls["usage_limits"]
 
 
 def test_a_free_plan_is_undone_in_one_click(staff: Staff) -> None:
